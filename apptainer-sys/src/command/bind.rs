@@ -1,0 +1,204 @@
+//! Files of the host inside the container.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::options::{Value, csv_field};
+
+/// Whether the container may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Access {
+    /// Reading and writing, as the user may: Apptainer's default.
+    #[default]
+    ReadWrite,
+    /// Reading only.
+    ReadOnly,
+}
+
+/// A file or directory of the host for `--bind`: `source[:destination[:options]]`.
+///
+/// Colons, commas and backslashes within the paths are escaped. For paths that
+/// hold anything else out of the ordinary, [`Mount`] is the safer form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    source: PathBuf,
+    destination: Option<PathBuf>,
+    access: Access,
+}
+
+impl Bind {
+    /// `source` at the same path in the container.
+    pub fn new(source: impl Into<PathBuf>) -> Self {
+        Self {
+            source: source.into(),
+            destination: None,
+            access: Access::ReadWrite,
+        }
+    }
+
+    /// At `destination` in the container instead.
+    #[must_use]
+    pub fn to(mut self, destination: impl Into<PathBuf>) -> Self {
+        self.destination = Some(destination.into());
+        self
+    }
+
+    /// Only for reading.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::ReadOnly;
+        self
+    }
+}
+
+impl Value for Bind {
+    fn to_word(&self) -> OsString {
+        let mut word = escaped(&self.source);
+        let read_only = self.access == Access::ReadOnly;
+        if self.destination.is_some() || read_only {
+            let destination = self.destination.as_ref().unwrap_or(&self.source);
+            word.push(b':');
+            word.extend(escaped(destination));
+        }
+        if read_only {
+            word.extend(b":ro");
+        }
+        OsString::from_vec(word)
+    }
+}
+
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if b":,\\".contains(byte) {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    escaped
+}
+
+/// A bind for `--mount`: `type=bind,source=..,destination=..`, the form that
+/// carries every path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mount {
+    source: PathBuf,
+    destination: PathBuf,
+    access: Access,
+}
+
+/// A mount cannot be expressed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The container has no working directory to take it from.
+    #[error("mount at {}: the destination must be an absolute path", .destination.display())]
+    RelativeDestination {
+        /// What was given.
+        destination: PathBuf,
+    },
+    /// Nothing can be mounted from it.
+    #[error("mount {:?}: the source must not be empty", .source_path)]
+    EmptySource {
+        /// What was given.
+        source_path: PathBuf,
+    },
+}
+
+impl Mount {
+    /// `source` of the host at `destination` in the container, writable.
+    pub fn bind(
+        source: impl Into<PathBuf>,
+        destination: impl Into<PathBuf>,
+    ) -> Result<Self, MountError> {
+        let (source, destination) = (source.into(), destination.into());
+        if source.as_os_str().is_empty() {
+            return Err(MountError::EmptySource {
+                source_path: source,
+            });
+        }
+        if !destination.is_absolute() {
+            return Err(MountError::RelativeDestination { destination });
+        }
+        Ok(Self {
+            source,
+            destination,
+            access: Access::ReadWrite,
+        })
+    }
+
+    /// With this access.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Where it is on the host.
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// Where it is in the container.
+    pub fn destination(&self) -> &Path {
+        &self.destination
+    }
+}
+
+impl Value for Mount {
+    fn to_word(&self) -> OsString {
+        let field = |name: &str, path: &Path| {
+            let mut field = OsString::from(name);
+            field.push(path);
+            csv_field(&field)
+        };
+        let mut word = OsString::from("type=bind,");
+        word.push(field("source=", &self.source));
+        word.push(",");
+        word.push(field("destination=", &self.destination));
+        if self.access == Access::ReadOnly {
+            word.push(OsStr::new(",ro"));
+        }
+        word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_escapes_what_separates() {
+        let cases = [
+            (Bind::new("/a"), "/a"),
+            (Bind::new("/a").to("/b"), "/a:/b"),
+            (Bind::new("/a").read_only(), "/a:/a:ro"),
+            (Bind::new("/a:b,c\\").to("/d"), "/a\\:b\\,c\\\\:/d"),
+        ];
+        for (bind, word) in cases {
+            assert_eq!(bind.to_word(), word);
+        }
+    }
+
+    #[test]
+    fn a_mount_quotes_what_separates() {
+        let mount = Mount::bind("/a,\"b\"", "/c d").unwrap();
+        assert_eq!(
+            mount.access(Access::ReadOnly).to_word(),
+            "type=bind,\"source=/a,\"\"b\"\"\",destination=/c d,ro"
+        );
+    }
+
+    #[test]
+    fn a_mount_without_a_place_is_refused() {
+        assert!(matches!(
+            Mount::bind("/a", "b"),
+            Err(MountError::RelativeDestination { .. })
+        ));
+        assert!(matches!(
+            Mount::bind("", "/b"),
+            Err(MountError::EmptySource { .. })
+        ));
+    }
+}

@@ -1,0 +1,382 @@
+//! The one place where a typed option becomes words of an argv.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use super::CommandError;
+use crate::environment::VariableError;
+use crate::{Feature, Version};
+
+/// A flag that a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flag {
+    /// Its long name: `--bind`.
+    pub name: &'static str,
+    /// What Apptainer must have for it; `None` where every supported one has it.
+    pub since: Option<Feature>,
+}
+
+impl Flag {
+    pub(crate) const fn new(name: &'static str, since: Option<Feature>) -> Self {
+        Self { name, since }
+    }
+}
+
+/// A value that stands behind a flag.
+pub(crate) trait Value {
+    fn to_word(&self) -> OsString;
+}
+
+impl Value for OsString {
+    fn to_word(&self) -> OsString {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    fn to_word(&self) -> OsString {
+        self.as_os_str().to_owned()
+    }
+}
+
+impl Value for String {
+    fn to_word(&self) -> OsString {
+        self.into()
+    }
+}
+
+macro_rules! number_values {
+    ($($number:ty),*) => { $(
+        impl Value for $number {
+            fn to_word(&self) -> OsString {
+                self.to_string().into()
+            }
+        }
+    )* };
+}
+number_values!(u32, i64);
+
+/// What an option adds to an argv; nothing when it was never set.
+pub(crate) trait Emit {
+    fn is_set(&self) -> bool;
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>);
+}
+
+impl Emit for bool {
+    fn is_set(&self) -> bool {
+        *self
+    }
+
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>) {
+        if *self {
+            argv.push(flag.into());
+        }
+    }
+}
+
+impl<T: Value> Emit for Option<T> {
+    fn is_set(&self) -> bool {
+        self.is_some()
+    }
+
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>) {
+        if let Some(value) = self {
+            argv.extend([flag.into(), value.to_word()]);
+        }
+    }
+}
+
+/// Values of a flag that is given once for each, and is not split any further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Each<T>(pub(crate) Vec<T>);
+
+/// Values of a flag that is given once for each, and read as a line of CSV.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Value> Emit for Each<T> {
+    fn is_set(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>) {
+        for value in &self.0 {
+            argv.extend([flag.into(), value.to_word()]);
+        }
+    }
+}
+
+impl<T: Value> Emit for List<T> {
+    fn is_set(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>) {
+        for value in &self.0 {
+            argv.extend([flag.into(), csv_field(&value.to_word())]);
+        }
+    }
+}
+
+/// `word` as one field of a line of CSV, quoted only where it must be.
+pub(crate) fn csv_field(word: &OsStr) -> OsString {
+    let bytes = word.as_bytes();
+    let plain = !bytes.is_empty()
+        && !bytes.starts_with(b" ")
+        && !bytes.iter().any(|byte| b",\"\r\n".contains(byte));
+    if plain {
+        return word.to_owned();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in bytes {
+        if *byte == b'"' {
+            quoted.push(b'"');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
+}
+
+/// A path or reference where flags have ended: it must not look like one.
+pub(crate) fn positional(word: &OsStr) -> OsString {
+    if word.as_bytes().starts_with(b"-") {
+        let mut safe = OsString::from("./");
+        safe.push(word);
+        safe
+    } else {
+        word.to_owned()
+    }
+}
+
+/// A set of flags that several commands share.
+pub(crate) trait Group {
+    fn emit(&self, argv: &mut Vec<OsString>);
+    fn check(&self, found: Version) -> Result<(), CommandError>;
+    fn environment(&self) -> Result<Vec<(OsString, OsString)>, VariableError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What stands behind the flags.
+pub(crate) trait Positional {
+    fn emit(&self, argv: &mut Vec<OsString>);
+}
+
+impl Positional for OsString {
+    fn emit(&self, argv: &mut Vec<OsString>) {
+        argv.push(self.clone());
+    }
+}
+
+impl Positional for Option<OsString> {
+    fn emit(&self, argv: &mut Vec<OsString>) {
+        argv.extend(self.clone());
+    }
+}
+
+impl Positional for Vec<OsString> {
+    fn emit(&self, argv: &mut Vec<OsString>) {
+        argv.extend(self.iter().cloned());
+    }
+}
+
+/// Declares options: a struct with a setter for each flag, the table of its
+/// flags, and how they become words.
+///
+/// `pub group NAME { flags.. }` is a set of flags that several commands share.
+/// `pub command NAME = [words] { groups {..} positional {..} flags {..} }` is a
+/// command: its name on the command line, the groups it shares, what stands
+/// behind its flags, and flags of its own.
+///
+/// A flag is `name: KIND = "--flag" since Feature;` with one of the kinds
+/// `switch` (present or not), `value(T)` (the last one set counts), `each(T)`
+/// (repeated) and `list(T)` (repeated, each read as CSV).
+macro_rules! options {
+    (
+        $(#[$meta:meta])*
+        pub group $name:ident {
+            $(@variables $variables:ident;)?
+            $( $(#[$doc:meta])* $field:ident : $kind:ident $(($ty:ty))? = $flag:literal $(since $feature:ident)?; )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $( $variables: Vec<(std::ffi::OsString, std::ffi::OsString)>, )?
+            $( $field: options!(@type $kind $(($ty))?), )*
+            extra: Vec<std::ffi::OsString>,
+        }
+
+        impl $name {
+            options! { @methods $( $(#[$doc])* $field $kind $(($ty))? = $flag $(since $feature)?; )* }
+        }
+    };
+
+    (
+        $(#[$meta:meta])*
+        pub command $name:ident = $words:tt {
+            groups { $( $(#[$group_doc:meta])* $group:ident : $group_ty:ty, )* }
+            positional { $( $positional:ident : $positional_ty:ty, )* }
+            flags {
+                $( $(#[$doc:meta])* $field:ident : $kind:ident $(($ty:ty))? = $flag:literal $(since $feature:ident)?; )*
+            }
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$group_doc])* pub $group: $group_ty, )*
+            $( $positional: $positional_ty, )*
+            $( $field: options!(@type $kind $(($ty))?), )*
+            extra: Vec<std::ffi::OsString>,
+        }
+
+        impl $name {
+            fn unset() -> Self {
+                Self {
+                    $( $group: Default::default(), )*
+                    $( $positional: Default::default(), )*
+                    $( $field: Default::default(), )*
+                    extra: Vec::new(),
+                }
+            }
+
+            options! { @methods $( $(#[$doc])* $field $kind $(($ty))? = $flag $(since $feature)?; )* }
+        }
+
+        impl crate::command::subcommand::sealed::Sealed for $name {}
+
+        impl crate::command::Subcommand for $name {
+            fn name(&self) -> &'static [&'static str] {
+                &$words
+            }
+
+            fn arguments(&self, argv: &mut Vec<std::ffi::OsString>) {
+                $( crate::command::options::Group::emit(&self.$group, argv); )*
+                self.emit_flags(argv);
+                $( crate::command::options::Positional::emit(&self.$positional, argv); )*
+            }
+
+            fn environment(
+                &self,
+            ) -> Result<
+                Vec<(std::ffi::OsString, std::ffi::OsString)>,
+                crate::environment::VariableError,
+            > {
+                #[allow(unused_mut, clippy::allow_attributes, reason = "some commands have no groups")]
+                let mut variables = Vec::new();
+                $( variables.extend(crate::command::options::Group::environment(&self.$group)?); )*
+                Ok(variables)
+            }
+
+            fn check(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
+                $( crate::command::options::Group::check(&self.$group, found)?; )*
+                self.check_flags(found)
+            }
+        }
+    };
+
+    (@methods $( $(#[$doc:meta])* $field:ident $kind:ident $(($ty:ty))? = $flag:literal $(since $feature:ident)?; )*) => {
+        /// The flags that this type knows, each once.
+        pub const FLAGS: &'static [crate::command::Flag] = &[
+            $( crate::command::Flag::new($flag, options!(@since $($feature)?)), )*
+        ];
+
+        $( options! { @setter $(#[$doc])* $field $kind $(($ty))? } )*
+
+        /// Words to add as they are, behind the flags set here: for what an
+        /// Apptainer newer than these bindings has learned.
+        pub fn extra_args<W: Into<std::ffi::OsString>>(
+            &mut self,
+            words: impl IntoIterator<Item = W>,
+        ) -> &mut Self {
+            self.extra.extend(words.into_iter().map(Into::into));
+            self
+        }
+
+        fn emit_flags(&self, argv: &mut Vec<std::ffi::OsString>) {
+            $( crate::command::options::Emit::emit(&self.$field, $flag, argv); )*
+            argv.extend(self.extra.iter().cloned());
+        }
+
+        #[allow(unused_variables, clippy::allow_attributes, reason = "some commands have no flags")]
+        fn check_flags(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
+            let set: &[bool] = &[ $( crate::command::options::Emit::is_set(&self.$field), )* ];
+            crate::command::subcommand::check_flags(Self::FLAGS, set, found)
+        }
+    };
+
+    (@type switch) => { bool };
+    (@type value($ty:ty)) => { Option<$ty> };
+    (@type each($ty:ty)) => { crate::command::options::Each<$ty> };
+    (@type list($ty:ty)) => { crate::command::options::List<$ty> };
+
+    (@since) => { None };
+    (@since $feature:ident) => { Some(crate::Feature::$feature) };
+
+    (@setter $(#[$doc:meta])* $field:ident switch) => {
+        $(#[$doc])*
+        pub fn $field(&mut self, on: bool) -> &mut Self {
+            self.$field = on;
+            self
+        }
+    };
+    (@setter $(#[$doc:meta])* $field:ident value($ty:ty)) => {
+        $(#[$doc])*
+        pub fn $field(&mut self, value: impl Into<$ty>) -> &mut Self {
+            self.$field = Some(value.into());
+            self
+        }
+    };
+    (@setter $(#[$doc:meta])* $field:ident $repeated:ident($ty:ty)) => {
+        $(#[$doc])*
+        ///
+        /// Each call adds one.
+        pub fn $field(&mut self, value: impl Into<$ty>) -> &mut Self {
+            self.$field.0.push(value.into());
+            self
+        }
+    };
+}
+pub(crate) use options;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_csv_is_quoted_only_where_it_must_be() {
+        let cases = [
+            ("plain", "plain"),
+            ("a b", "a b"),
+            ("", "\"\""),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("a\nb", "\"a\nb\""),
+        ];
+        for (word, field) in cases {
+            assert_eq!(csv_field(OsStr::new(word)), field);
+        }
+    }
+
+    #[test]
+    fn a_positional_word_is_never_taken_for_a_flag() {
+        assert_eq!(positional(OsStr::new("--writable")), "./--writable");
+        assert_eq!(positional(OsStr::new("image.sif")), "image.sif");
+    }
+}

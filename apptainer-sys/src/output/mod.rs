@@ -1,0 +1,11 @@
+//! What Apptainer's commands print.
+
+mod build_config;
+mod inspect;
+mod instance_list;
+mod message;
+
+pub use build_config::BuildConfig;
+pub use inspect::{Attributes, Metadata};
+pub use instance_list::{InstanceList, ListedInstance};
+pub use message::{Level, Message, messages};

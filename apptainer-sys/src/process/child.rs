@@ -1,0 +1,165 @@
+//! A process that we started and must wait for.
+#![expect(
+    unsafe_code,
+    reason = "nix's waitid does not tell of real-time signals"
+)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Exit, Pid, PidFd, Signal};
+
+/// A child process.
+///
+/// As with [`std::process::Child`], dropping it neither kills nor reaps the
+/// process: whoever holds it must [wait](Self::wait).
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: PidFd,
+    exit: Option<Exit>,
+    /// The writing end of its standard input, if that is a pipe.
+    pub stdin: Option<OwnedFd>,
+    /// The reading end of its standard output, if that is a pipe.
+    pub stdout: Option<OwnedFd>,
+    /// The reading end of its standard error, if that is a pipe.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// What a process wrote until it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Child {
+    /// Takes over a child that has just been started.
+    pub(super) fn adopt(pid: Pid, ends: [Option<OwnedFd>; 3]) -> io::Result<Self> {
+        // The pid is the child's own until it has been waited for, and only we wait.
+        let pidfd = PidFd::open(pid).inspect_err(|_| {
+            let child = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(child, nix::sys::signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(child, None);
+        })?;
+        let [stdin, stdout, stderr] = ends;
+        Ok(Self {
+            pid,
+            pidfd,
+            exit: None,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Its pidfd, readable once it has ended.
+    pub fn pidfd(&self) -> &PidFd {
+        &self.pidfd
+    }
+
+    /// Sends it a signal. That it has ended already is no error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.exit.is_some() {
+            return Ok(());
+        }
+        self.pidfd.signal(signal)
+    }
+
+    /// Waits until it has ended, and reaps it.
+    pub fn wait(&mut self) -> io::Result<Exit> {
+        self.pidfd.wait_ended(None)?;
+        self.try_wait()?
+            .ok_or_else(|| io::Error::other("a child that has ended has no status"))
+    }
+
+    /// Reaps it if it has ended. Asked again, it gives the same answer.
+    pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
+        if self.exit.is_none() {
+            self.exit = reap(&self.pidfd)?;
+        }
+        Ok(self.exit)
+    }
+
+    /// Closes its standard input, reads both outputs to their ends and reaps it.
+    pub fn output(mut self) -> io::Result<Captured> {
+        drop(self.stdin.take());
+        let mut streams = [self.stdout.take(), self.stderr.take()].map(|end| end.map(File::from));
+        let mut collected = [Vec::new(), Vec::new()];
+        let mut buffer = vec![0; 64 * 1024];
+        while streams.iter().any(Option::is_some) {
+            for index in readable(&streams)? {
+                let Some(stream) = &mut streams[index] else {
+                    continue;
+                };
+                match stream.read(&mut buffer)? {
+                    0 => streams[index] = None,
+                    length => collected[index].extend_from_slice(&buffer[..length]),
+                }
+            }
+        }
+        let [stdout, stderr] = collected;
+        Ok(Captured {
+            exit: self.wait()?,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// Waits until one of the streams can be read, and says which.
+fn readable(streams: &[Option<File>; 2]) -> io::Result<Vec<usize>> {
+    let open: Vec<_> = (0..2)
+        .filter_map(|index| streams[index].as_ref().map(|stream| (index, stream)))
+        .collect();
+    let mut polled: Vec<_> = open
+        .iter()
+        .map(|(_, stream)| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
+        .collect();
+    match poll(&mut polled, PollTimeout::NONE) {
+        Ok(_) | Err(nix::Error::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    Ok(open
+        .iter()
+        .zip(&polled)
+        .filter(|(_, fd)| ready(fd))
+        .map(|((index, _), _)| *index)
+        .collect())
+}
+
+fn reap(pidfd: &PidFd) -> io::Result<Option<Exit>> {
+    let id = pidfd.as_raw_fd().cast_unsigned();
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG;
+    // SAFETY: the descriptor is open, and `info` is writable memory of the right type.
+    if unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), flags) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes is a valid siginfo, and waitid filled it or left it so.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid fills these fields, or leaves them zero when the child still runs.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if info.si_code == libc::CLD_EXITED {
+        Exit::Code(status)
+    } else {
+        Exit::Signal(Signal::from_wait_status(status))
+    }))
+}

@@ -1,0 +1,108 @@
+//! Processes by descriptor: a pid may be given to another process once its own
+//! has gone, a pidfd never is.
+#![expect(
+    unsafe_code,
+    reason = "libc wraps neither pidfd_open nor pidfd_send_signal"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Pid, Signal};
+
+/// A process, held so that its pid cannot come to mean another.
+///
+/// The descriptor becomes readable when the process has ended. Needs Linux 5.3.
+#[derive(Debug)]
+pub struct PidFd {
+    fd: OwnedFd,
+}
+
+impl PidFd {
+    /// Holds the process with this pid.
+    ///
+    /// `ESRCH` (as [`io::Error::raw_os_error`]) means that there is none.
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes two integers and reads no memory of ours.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd })
+    }
+
+    /// Sends a signal. That the process has ended already is no error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the descriptor is open, and a null siginfo stands for what kill(2) sends.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                signal.number(),
+                no_info,
+                0,
+            )
+        };
+        if sent == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        self.wait_ended(Some(Duration::ZERO))
+    }
+
+    /// Waits until the process has ended, at most for `limit`; says whether it has.
+    pub fn wait_ended(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let deadline = limit.map(|limit| std::time::Instant::now() + limit);
+        loop {
+            let timeout = match deadline {
+                None => PollTimeout::NONE,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
+                    // Rounded up, so that the last wait is not a busy one.
+                    let millis = left.as_micros().div_ceil(1000);
+                    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+                }
+            };
+            let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, timeout) {
+                Ok(0) if deadline.is_some_and(|deadline| deadline > std::time::Instant::now()) => {}
+                Ok(ready) => return Ok(ready > 0),
+                Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Another descriptor of the same process.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+        })
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for PidFd {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.as_raw_fd()
+    }
+}

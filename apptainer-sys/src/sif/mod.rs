@@ -1,0 +1,15 @@
+//! The Singularity Image Format, read natively.
+//!
+//! Little-endian and packed: a header of 128 bytes, a table of descriptors of
+//! 585 bytes each, and the data objects that they point at. Source: the reference
+//! implementation, `github.com/apptainer/sif`, version 2.
+
+mod descriptor;
+mod error;
+mod file;
+mod header;
+
+pub use descriptor::{DataType, Descriptor};
+pub use error::SifError;
+pub use file::Sif;
+pub use header::{Arch, Header};

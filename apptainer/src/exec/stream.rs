@@ -1,0 +1,212 @@
+//! Both outputs of a command as one stream.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use tokio::time::Sleep;
+
+use super::{ChildStderr, ChildStdout};
+use crate::process::Ended;
+
+/// Where a [`Chunk`] comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Some bytes that a command wrote: whatever one read gave, which is neither a
+/// line nor a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where they come from.
+    pub source: Source,
+    /// The bytes; never none.
+    pub bytes: Bytes,
+}
+
+/// What a command writes, as it writes it.
+///
+/// A [`Stream`] of [`Chunk`]s, in order within each source. It ends when both
+/// outputs are closed, or when the command has ended and something it left in the
+/// background has kept an output open for 250 ms more. All that the command
+/// itself wrote is delivered first, however slowly it is read.
+///
+/// While it is not read the command waits, once its pipes are full: a reader that
+/// stops costs no memory. Dropping it closes the pipes.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct OutputStream {
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    turn: Source,
+    buffer: BytesMut,
+    phase: Phase,
+    is_cut: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The command runs.
+    Running(Ended),
+    /// It has ended; what it left behind may write until this is over.
+    Grace(Pin<Box<Sleep>>),
+    /// Only what the pipes held when the grace was over is still read: at most
+    /// this many bytes.
+    Draining(usize),
+}
+
+/// How long what a command left in the background may go on writing.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The most that one read takes: as much as a pipe holds.
+const READ: usize = 256 * 1024;
+
+/// The least room worth reading into.
+const ROOM: usize = 16 * 1024;
+
+impl OutputStream {
+    pub(super) fn new(
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+        ended: Ended,
+    ) -> Self {
+        Self {
+            stdout,
+            stderr,
+            turn: Source::Stdout,
+            buffer: BytesMut::new(),
+            phase: Phase::Running(ended),
+            is_cut: false,
+        }
+    }
+
+    /// Whether it ended although an output was still open: something that the
+    /// command left in the background holds it.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The next chunk; `None` at the end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    fn is_closed(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+
+    fn close(&mut self) {
+        self.stdout = None;
+        self.stderr = None;
+    }
+
+    /// Goes from one phase to the next where its time has come.
+    fn advance(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Phase::Running(ended) = &self.phase {
+            match ended.poll(context) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(ended) => ended?,
+            }
+            self.phase = Phase::Grace(Box::pin(tokio::time::sleep(GRACE)));
+        }
+        if let Phase::Grace(sleep) = &mut self.phase
+            && sleep.as_mut().poll(context).is_ready()
+        {
+            self.phase = Phase::Draining(2 * READ);
+        }
+        Ok(())
+    }
+
+    /// Reads from one source. `None` when it has just been found closed.
+    fn poll_source(
+        &mut self,
+        source: Source,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        if self.buffer.capacity() < ROOM {
+            self.buffer.reserve(READ);
+        }
+        let buffer = &mut self.buffer;
+        let read = match source {
+            Source::Stdout => self
+                .stdout
+                .as_mut()
+                .map(|pipe| pipe.poll_chunk(context, buffer)),
+            Source::Stderr => self
+                .stderr
+                .as_mut()
+                .map(|pipe| pipe.poll_chunk(context, buffer)),
+        };
+        match read {
+            None | Some(Poll::Pending) => Poll::Pending,
+            Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            Some(Poll::Ready(Ok(0))) => {
+                match source {
+                    Source::Stdout => self.stdout = None,
+                    Source::Stderr => self.stderr = None,
+                }
+                Poll::Ready(Ok(None))
+            }
+            Some(Poll::Ready(Ok(length))) => {
+                if let Phase::Draining(left) = &mut self.phase {
+                    *left = left.saturating_sub(length);
+                }
+                let bytes = self.buffer.split().freeze();
+                Poll::Ready(Ok(Some(Chunk { source, bytes })))
+            }
+        }
+    }
+}
+
+impl Stream for OutputStream {
+    type Item = io::Result<Chunk>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.is_closed() {
+            return Poll::Ready(None);
+        }
+        if let Err(error) = this.advance(context) {
+            this.close();
+            return Poll::Ready(Some(Err(error)));
+        }
+        if matches!(this.phase, Phase::Draining(0)) {
+            this.is_cut = true;
+            this.close();
+            return Poll::Ready(None);
+        }
+        let order = match this.turn {
+            Source::Stdout => [Source::Stdout, Source::Stderr],
+            Source::Stderr => [Source::Stderr, Source::Stdout],
+        };
+        for source in order {
+            match this.poll_source(source, context) {
+                Poll::Pending | Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some(chunk))) => {
+                    this.turn = order[usize::from(source == order[0])];
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                Poll::Ready(Err(error)) => {
+                    this.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        if this.is_closed() {
+            return Poll::Ready(None);
+        }
+        if matches!(this.phase, Phase::Draining(_)) {
+            this.is_cut = true;
+            this.close();
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}

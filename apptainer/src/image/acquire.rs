@@ -1,0 +1,264 @@
+//! From a reference to an image that can be run.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::future::{Future, IntoFuture};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apptainer_sys::sif::Sif;
+
+use super::progress::{Listener, Phase, Progress};
+use super::pull::Work;
+use super::scratch::Scratch;
+use super::store::{Entry, Key, Store, store_error};
+use super::{Image, ImageError, Inner, Reference, ReferenceError, Rootfs};
+use crate::Apptainer;
+
+/// An image on its way: await it.
+///
+/// Dropped midway it leaves nothing: what was started is killed, and what was
+/// written is removed.
+#[must_use = "an image is fetched when this is awaited"]
+pub struct Acquire {
+    client: Apptainer,
+    reference: Result<Reference, ReferenceError>,
+    limit: Duration,
+    no_https: bool,
+    listener: Listener,
+}
+
+impl Apptainer {
+    /// The image that `reference` names: a URI (`docker://alpine:3`, `oras://`,
+    /// `library://`, `http(s)://`, `docker-archive:`, `oci:`, `oci-archive:`), or the
+    /// path of a SIF file or a sandbox directory.
+    ///
+    /// What a URI names is fetched once and kept in the store. Ask for it at the
+    /// same time as often as you like: this process fetches it once.
+    ///
+    /// ```no_run
+    /// # async fn example(apptainer: apptainer::Apptainer) -> Result<(), apptainer::Error> {
+    /// let image = apptainer
+    ///     .image("docker://debian:12")
+    ///     .on_progress(|progress| eprintln!("{:?}: {} bytes", progress.phase, progress.bytes))
+    ///     .await?;
+    /// println!("{} is run from {}", image.reference(), image.path().display());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn image(&self, reference: impl AsRef<OsStr>) -> Acquire {
+        Acquire {
+            client: self.clone(),
+            reference: Reference::parse(reference),
+            limit: Duration::from_secs(3600),
+            no_https: false,
+            listener: Listener::default(),
+        }
+    }
+}
+
+impl Acquire {
+    /// How long fetching, and extracting, may take each: an hour otherwise.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Speaks HTTP to the registry.
+    ///
+    /// [`Builder::http_registry`](crate::Builder::http_registry) says so once for
+    /// a registry.
+    pub fn no_https(mut self) -> Self {
+        self.no_https = true;
+        self
+    }
+
+    /// Calls `call` when a phase begins and, within one, now and then.
+    pub fn on_progress(mut self, call: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(call);
+        self
+    }
+
+    async fn acquire(self) -> Result<Image, ImageError> {
+        let reference = self.reference.clone()?;
+        let store = self.open_store().await?;
+        let fetched = match reference.as_path() {
+            Some(path) => local(path)?,
+            None => self.fetched(&reference, &store).await?,
+        };
+        let image = |sif, path, rootfs| Image {
+            inner: Arc::new(Inner {
+                client: self.client.clone(),
+                reference: reference.clone(),
+                sif,
+                path,
+                rootfs,
+            }),
+        };
+        let (sif, key) = match fetched {
+            Found::Sandbox(path) => return Ok(image(None, path, Rootfs::Sandbox)),
+            Found::Sif(sif, key) => (sif, key),
+        };
+        let rootfs = self.rootfs().await;
+        let path = match rootfs {
+            Rootfs::Sandbox => self.extracted(&reference, &sif, &key, &store).await?,
+            Rootfs::Fuse | Rootfs::Kernel => sif.clone(),
+        };
+        Ok(image(Some(sif), path, rootfs))
+    }
+
+    async fn open_store(&self) -> Result<Store, ImageError> {
+        let path = self.client.store_dir().to_owned();
+        blocking(move || Store::open(&path)).await
+    }
+
+    async fn rootfs(&self) -> Rootfs {
+        let client = self.client.clone();
+        let rootfs = blocking(move || Rootfs::for_sif_files(&client)).await;
+        if rootfs == Rootfs::Sandbox {
+            tracing::warn!(
+                "neither FUSE nor a kernel mount is open here: SIF files are extracted into sandboxes"
+            );
+        }
+        rootfs
+    }
+
+    /// The image in the store, fetched if it is not there.
+    async fn fetched(&self, reference: &Reference, store: &Store) -> Result<Found, ImageError> {
+        let key = Key::of_uri(reference)?;
+        let entry = store.entry(&key);
+        let turn = store.turn(&key);
+        self.listener.enter(Phase::Waiting);
+        let _turn = turn.lock().await;
+        if let Some(sif) = entry.sif() {
+            match check(&sif) {
+                Ok(()) => return Ok(Found::Sif(sif, key)),
+                Err(error) => {
+                    tracing::warn!(%error, "fetching an image again that is damaged in the store");
+                    entry.evict(&store.scratch()?)?;
+                }
+            }
+        }
+        let scratch = Arc::new(store.scratch()?);
+        let made = entry_folder(&scratch)?;
+        let target = made.join(Entry::SIF);
+        let work = self.work(reference, &scratch);
+        work.pull(&target, self.no_https).await?;
+        self.listener.enter(Phase::Storing);
+        check(&target)?;
+        let (store, reference) = (store.clone(), reference.clone());
+        let published = entry.clone();
+        blocking(move || {
+            let published = store.publish(&made, &published, &reference);
+            drop(scratch);
+            published
+        })
+        .await?;
+        Ok(Found::Sif(target_in(&entry)?, key))
+    }
+
+    /// The sandbox of an image, extracted if it is not there.
+    async fn extracted(
+        &self,
+        reference: &Reference,
+        sif: &Path,
+        key: &Key,
+        store: &Store,
+    ) -> Result<PathBuf, ImageError> {
+        let entry = store.entry(key);
+        let turn = store.turn(key);
+        let _turn = turn.lock().await;
+        if let Some(sandbox) = entry.sandbox() {
+            return Ok(sandbox);
+        }
+        let scratch = Arc::new(store.scratch()?);
+        if !entry.exists() {
+            let made = entry_folder(&scratch)?;
+            store.publish(&made, &entry, reference)?;
+        }
+        let made = scratch.path().join("sandbox");
+        self.work(reference, &scratch).extract(sif, &made).await?;
+        blocking(move || {
+            let sandbox = entry.publish_sandbox(&made);
+            drop(scratch);
+            sandbox
+        })
+        .await
+    }
+
+    fn work<'a>(&'a self, reference: &'a Reference, scratch: &'a Arc<Scratch>) -> Work<'a> {
+        Work {
+            client: &self.client,
+            reference,
+            scratch,
+            limit: self.limit,
+            listener: &self.listener,
+        }
+    }
+}
+
+/// What a reference led to.
+enum Found {
+    Sif(PathBuf, Key),
+    Sandbox(PathBuf),
+}
+
+/// The image at a path.
+fn local(path: &Path) -> Result<Found, ImageError> {
+    let not_found = |source| ImageError::NotFound {
+        path: path.to_owned(),
+        source,
+    };
+    let path = fs::canonicalize(path).map_err(not_found)?;
+    if path.is_dir() {
+        return Ok(Found::Sandbox(path));
+    }
+    check(&path)?;
+    let key = Key::of_file(&path).map_err(not_found)?;
+    Ok(Found::Sif(path, key))
+}
+
+fn entry_folder(scratch: &Scratch) -> Result<PathBuf, ImageError> {
+    let made = scratch.path().join("entry");
+    fs::create_dir(&made).map_err(store_error(&made))?;
+    Ok(made)
+}
+
+fn target_in(entry: &Entry) -> Result<PathBuf, ImageError> {
+    entry.sif().ok_or_else(|| {
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        store_error(Path::new(Entry::SIF))(gone)
+    })
+}
+
+fn check(path: &Path) -> Result<(), ImageError> {
+    match Sif::open(path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ImageError::Invalid {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and drops this future with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+impl IntoFuture for Acquire {
+    type Output = Result<Image, ImageError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.acquire())
+    }
+}

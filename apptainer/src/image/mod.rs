@@ -1,0 +1,62 @@
+//! Images: what they are called, where they come from, where they are kept.
+
+mod acquire;
+mod error;
+mod progress;
+mod pull;
+mod reference;
+mod rootfs;
+mod scratch;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Apptainer;
+
+pub use acquire::Acquire;
+pub use error::ImageError;
+pub use progress::{Phase, Progress};
+pub use reference::{Reference, ReferenceError, Scheme};
+pub use rootfs::Rootfs;
+
+/// An image that is on this machine and can be run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Image {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Apptainer,
+    reference: Reference,
+    sif: Option<PathBuf>,
+    path: PathBuf,
+    rootfs: Rootfs,
+}
+
+impl Image {
+    /// What it was asked for as.
+    pub fn reference(&self) -> &Reference {
+        &self.inner.reference
+    }
+
+    /// What Apptainer is given to run: the SIF file, or a sandbox directory.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The SIF file, if it is one; also where a sandbox made of it is run.
+    pub fn sif(&self) -> Option<&Path> {
+        self.inner.sif.as_deref()
+    }
+
+    /// How its files reach the container.
+    pub fn rootfs(&self) -> Rootfs {
+        self.inner.rootfs
+    }
+
+    pub(crate) fn client(&self) -> &Apptainer {
+        &self.inner.client
+    }
+}

@@ -1,0 +1,183 @@
+//! Having `apptainer` fetch, convert and extract images.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apptainer_sys::command::{Build, GlobalOptions, Pull, Subcommand, Verbosity};
+use apptainer_sys::exit::Failure;
+use apptainer_sys::output::Message;
+use apptainer_sys::process::{Exit, Session, Stdio};
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use super::progress::Listener;
+use super::scratch::Scratch;
+use super::store::store_error;
+use super::{ImageError, Phase, Reference};
+use crate::Apptainer;
+use crate::error::ApptainerFailure;
+use crate::process::{OnDrop, Running, Tail};
+
+/// A piece of work for `apptainer`, done in a directory that is removed.
+pub(super) struct Work<'a> {
+    pub(super) client: &'a Apptainer,
+    pub(super) reference: &'a Reference,
+    pub(super) scratch: &'a Arc<Scratch>,
+    pub(super) limit: Duration,
+    pub(super) listener: &'a Listener,
+}
+
+/// How often a listener is told of bytes.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+impl Work<'_> {
+    /// Fetches what the reference names into the SIF file `target`.
+    pub(super) async fn pull(&self, target: &Path, no_https: bool) -> Result<(), ImageError> {
+        let mut pull = Pull::new(target, self.reference.to_word());
+        let is_plain = |host| self.client.speaks_http(host);
+        pull.no_https(no_https || self.reference.registry().is_some_and(is_plain));
+        // Apptainer's own cache would keep a second copy of every image, and its
+        // index is written without a lock.
+        pull.disable_cache(true);
+        self.run(&pull, Phase::Fetching).await
+    }
+
+    /// Extracts the image at `sif` into the directory `target`.
+    pub(super) async fn extract(&self, sif: &Path, target: &Path) -> Result<(), ImageError> {
+        let mut build = Build::new(target, sif);
+        build.sandbox(true).disable_cache(true);
+        self.run(&build, Phase::Extracting).await
+    }
+
+    /// Dropped midway it kills `apptainer`, and the directory is removed when that
+    /// has ended.
+    async fn run(&self, command: &impl Subcommand, phase: Phase) -> Result<(), ImageError> {
+        let global = GlobalOptions {
+            verbosity: Verbosity::Normal,
+            ..GlobalOptions::silent()
+        };
+        let mut spawn = self.client.invocation(&global, command)?;
+        for (name, folder) in [("APPTAINER_CACHEDIR", "cache"), ("APPTAINER_TMPDIR", "tmp")] {
+            let path = self.scratch.path().join(folder);
+            fs::create_dir_all(&path).map_err(store_error(&path))?;
+            spawn.set_env(name, path);
+        }
+        spawn
+            .session(Session::NewSession)
+            .stdin(Stdio::Null)
+            .stdout(Stdio::Null)
+            .stderr(Stdio::pipe());
+        self.listener.enter(phase);
+        let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
+        let mut running = Running::spawn(spawn, OnDrop::Kill)?;
+        running.keep(Arc::clone(self.scratch));
+        let [_, _, stderr] = running.take_pipes();
+        let tail = Tail::default();
+        let watched = tokio::time::timeout(self.limit, async {
+            tokio::select! {
+                never = self.report_bytes() => match never {},
+                exit = self.follow(&mut running, stderr, &tail) => exit,
+            }
+        });
+        let exit = match watched.await {
+            Ok(exit) => exit.map_err(store_error(self.scratch.path()))?,
+            Err(_) => {
+                return Err(ImageError::TimedOut {
+                    reference: self.reference.to_string(),
+                    limit: self.limit,
+                });
+            }
+        };
+        if exit.success() {
+            return Ok(());
+        }
+        let stderr = tail.bytes();
+        Err(ImageError::Apptainer {
+            reference: self.reference.to_string(),
+            failure: Box::new(ApptainerFailure {
+                program,
+                argv,
+                exit,
+                failure: Failure::from_stderr(&stderr),
+                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            }),
+        })
+    }
+
+    /// Reads what `apptainer` says until it ends.
+    async fn follow(
+        &self,
+        running: &mut Running,
+        stderr: Option<OwnedFd>,
+        tail: &Tail,
+    ) -> io::Result<Exit> {
+        let Some(stderr) = stderr else {
+            return running.wait().await;
+        };
+        let mut stderr = Receiver::from_owned_fd(stderr)?;
+        let ended = running.ended()?;
+        tokio::select! {
+            read = self.read_messages(&mut stderr, tail) => read?,
+            // A helper that outlives it may hold the pipe: what is in it is enough.
+            ended = ended.wait() => {
+                ended?;
+                let mut rest = BytesMut::with_capacity(64 * 1024);
+                let _ = stderr.try_read_buf(&mut rest);
+                tail.push(&rest);
+            }
+        }
+        running.wait().await
+    }
+
+    async fn read_messages(&self, stderr: &mut Receiver, tail: &Tail) -> io::Result<()> {
+        const LONGEST_LINE: usize = 64 * 1024;
+        let mut buffer = BytesMut::new();
+        while stderr.read_buf(&mut buffer).await? > 0 {
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line = buffer.split_to(end + 1);
+                tail.push(&line);
+                let message = Message::parse(&line);
+                if let Some(phase) = message.and_then(|said| Phase::from_message(&said.text)) {
+                    self.listener.enter(phase);
+                }
+            }
+            if buffer.len() > LONGEST_LINE {
+                tail.push(&buffer.split());
+            }
+        }
+        tail.push(&buffer);
+        Ok(())
+    }
+
+    /// Tells the listener how much has been written, again and again.
+    async fn report_bytes(&self) -> Infallible {
+        if !self.listener.is_listening() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let path = self.scratch.path().to_owned();
+            if let Ok(bytes) = tokio::task::spawn_blocking(move || size_of(&path)).await {
+                self.listener.wrote(bytes);
+            }
+        }
+    }
+}
+
+/// How much is in a directory that others write to: what cannot be read is left out.
+fn size_of(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,96 @@
+//! What can go wrong with instances.
+
+use std::io;
+
+use apptainer_sys::command::CommandError;
+use apptainer_sys::exit::FailureKind;
+use apptainer_sys::process::SpawnError;
+use apptainer_sys::state::instance::RecordError;
+
+use crate::container::ContainerError;
+use crate::error::ApptainerFailure;
+
+/// An instance could not be started, found or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstanceError {
+    /// The container cannot be as it was described; nothing was started.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// Apptainer cannot be told to; nothing was started.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Instances cannot have this name; nothing was started.
+    #[error(
+        "start the instance {name:?}: a name is letters, digits, dots, underscores and dashes, and at most 250 of them"
+    )]
+    InvalidName {
+        /// The name.
+        name: String,
+    },
+    /// An instance of that name runs already, or is being started.
+    #[error(
+        "start the instance {name}: the name is taken; choose another, or stop that instance first"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// `apptainer` could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// `apptainer` could not start the instance. Nothing of it runs.
+    #[error("start the instance {name}: {failure}")]
+    Apptainer {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        failure: Box<ApptainerFailure>,
+        /// The end of what the instance itself wrote to its standard error.
+        log: String,
+    },
+    /// Apptainer said that it had started the instance, and it was gone at once.
+    #[error("start the instance {name}: it ended at once; it wrote: {log}")]
+    EndedAtOnce {
+        /// The name.
+        name: String,
+        /// The end of what the instance itself wrote to its standard error.
+        log: String,
+    },
+    /// Apptainer's records of instances cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The instance did not end although it was killed.
+    #[error(
+        "stop the instance {name}: it is still there, though killed; it may be waiting for a file system that does not answer"
+    )]
+    StillRunning {
+        /// The name.
+        name: String,
+    },
+    /// The system refused something.
+    #[error("{doing} the instance {name}: {source}")]
+    Io {
+        /// What was being done: `start`, `stop`.
+        doing: &'static str,
+        /// The name.
+        name: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl InstanceError {
+    /// What kind of failure of Apptainer it is, if it is one.
+    pub fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Apptainer { failure, .. } => Some(failure.kind()),
+            _ => None,
+        }
+    }
+
+    /// Whether the name is that of an instance that runs already.
+    pub fn is_name_taken(&self) -> bool {
+        matches!(self, Self::NameTaken { .. })
+    }
+}

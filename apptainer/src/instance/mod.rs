@@ -1,0 +1,11 @@
+//! Containers that run in the background.
+
+mod error;
+mod list;
+mod lock;
+mod running;
+mod start;
+
+pub use error::InstanceError;
+pub use list::InstanceInfo;
+pub use running::Instance;

@@ -1,0 +1,50 @@
+//! Run programs in [Apptainer](https://apptainer.org) containers as easily as
+//! host processes: no daemon, no root, on the machines where HPC happens.
+//!
+//! ```no_run
+//! use apptainer::Apptainer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), apptainer::Error> {
+//! let apptainer = Apptainer::discover().await?;
+//! let image = apptainer.image("docker://alpine:3").await?;
+//!
+//! let instance = image.container().bind("/srv/data", "/data").start().await?;
+//! let listing = instance.command("ls").arg("/data").output().await?;
+//! print!("{}", String::from_utf8_lossy(&listing.stdout));
+//! instance.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - An [`Image`] is something to run: a SIF file, a sandbox directory, or what a
+//!   URI names, fetched once into a store.
+//! - A [`Container`] is an image and what shapes it: binds, environment, overlay.
+//! - An [`Instance`] is a container that runs in the background until it is
+//!   [stopped](Instance::stop) or dropped.
+//! - A [`Command`] runs in either, shaped like [`tokio::process::Command`].
+//!
+//! # Limitations
+//!
+//! - Linux 5.3 or later, and Apptainer 1.2 or later.
+//! - Needs a tokio runtime with its I/O and time drivers enabled.
+//! - A command is an `apptainer exec`, which costs some 50 ms to start.
+//! - When the calling process is killed outright, its running commands and
+//!   instances go on: nobody is left to end them.
+
+mod client;
+mod container;
+mod error;
+pub mod exec;
+pub mod image;
+pub mod instance;
+mod process;
+
+pub use apptainer_sys as sys;
+
+pub use client::{Apptainer, Builder};
+pub use container::{Contain, Container, ContainerError, Gpu};
+pub use error::{ApptainerFailure, Error};
+pub use exec::{Child, Command, ExitStatus, Output, Stdio};
+pub use image::{Image, Reference, Rootfs};
+pub use instance::Instance;

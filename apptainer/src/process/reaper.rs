@@ -1,0 +1,122 @@
+//! One thread that waits for the processes nobody else waits for.
+//!
+//! It needs no runtime, so a process that is dropped while its runtime goes down
+//! is reaped all the same.
+
+use std::any::Any;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use apptainer_sys::process::{Child, Exit};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{OnDrop, end};
+
+struct Orphan {
+    child: Child,
+    /// When to kill what is left, while that has not been done.
+    deadline: Option<Instant>,
+    /// Dropped when the process has ended.
+    _kept: Vec<Box<dyn Any + Send>>,
+}
+
+struct Reaper {
+    orphans: Sender<Orphan>,
+    wake: PipeWriter,
+}
+
+/// Takes over a process. One that was killed is killed again, helpers and all,
+/// if it does not end by itself.
+pub(super) fn adopt(child: Child, on_drop: OnDrop, kept: Vec<Box<dyn Any + Send>>) {
+    static REAPER: OnceLock<Mutex<Option<Reaper>>> = OnceLock::new();
+    let deadline = (on_drop == OnDrop::Kill).then(|| Instant::now() + end::CLEAN_UP);
+    let orphan = Orphan {
+        child,
+        deadline,
+        _kept: kept,
+    };
+    let mut reaper = REAPER
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let reaper = match &mut *reaper {
+        Some(reaper) => reaper,
+        none => match start() {
+            Ok(started) => none.insert(started),
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the thread that reaps dropped processes");
+                return;
+            }
+        },
+    };
+    if reaper.orphans.send(orphan).is_ok() {
+        // A full pipe is as good a wake-up as one more byte in it.
+        let _ = reaper.wake.write(&[0]);
+    }
+}
+
+fn start() -> std::io::Result<Reaper> {
+    let (woken, wake) = std::io::pipe()?;
+    let (orphans, received) = channel();
+    thread::Builder::new()
+        .name("apptainer-reaper".into())
+        .spawn(move || run(&received, woken))?;
+    Ok(Reaper { orphans, wake })
+}
+
+fn run(received: &Receiver<Orphan>, mut woken: PipeReader) {
+    let mut orphans: Vec<Orphan> = Vec::new();
+    loop {
+        let is_woken = wait(&orphans, &woken);
+        if is_woken {
+            let mut bytes = [0; 4096];
+            let _ = woken.read(&mut bytes);
+        }
+        orphans.extend(received.try_iter());
+        orphans.retain_mut(|orphan| !settle(orphan));
+    }
+}
+
+/// Waits for something to do; says whether it was woken.
+fn wait(orphans: &[Orphan], woken: &PipeReader) -> bool {
+    let next = orphans.iter().filter_map(|orphan| orphan.deadline).min();
+    let timeout = next.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+    });
+    let mut polled = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+    let pidfds = orphans.iter().map(|orphan| orphan.child.pidfd());
+    polled.extend(pidfds.map(|pidfd| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
+    let _ = poll(&mut polled, timeout);
+    polled[0].any().unwrap_or(false)
+}
+
+/// Does what is due for a process; says whether it is done with.
+fn settle(orphan: &mut Orphan) -> bool {
+    match orphan.child.try_wait() {
+        Ok(Some(exit)) => {
+            if matches!(exit, Exit::Signal(_)) {
+                let _ = end::sweep(orphan.child.pid());
+            }
+            true
+        }
+        Ok(None) => {
+            if orphan
+                .deadline
+                .is_some_and(|deadline| deadline <= Instant::now())
+            {
+                orphan.deadline = None;
+                let _ = end::kill_everything(orphan.child.pid(), orphan.child.pidfd());
+            }
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, pid = orphan.child.pid(), "cannot wait for a dropped process");
+            true
+        }
+    }
+}
