@@ -9,6 +9,8 @@ use apptainer_sys::process::Spawn;
 use apptainer_sys::state::ConfigDir;
 use apptainer_sys::{Install, InstallError, Version};
 
+use crate::blocking::blocking;
+
 /// An Apptainer to work with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Apptainer {
@@ -115,10 +117,7 @@ impl Builder {
     pub async fn build(self) -> Result<Apptainer, InstallError> {
         // Starting a process blocks, for long where the program lies on a
         // network file system.
-        match tokio::task::spawn_blocking(move || self.build_blocking()).await {
-            Ok(built) => built,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        blocking(move || self.build_blocking()).await
     }
 
     fn build_blocking(self) -> Result<Apptainer, InstallError> {

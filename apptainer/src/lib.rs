@@ -32,6 +32,7 @@
 //! - When the calling process is killed outright, its running commands and
 //!   instances go on: nobody is left to end them.
 
+mod blocking;
 mod client;
 mod container;
 mod error;

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-use crate::process::Tail;
+use crate::process::{Tail, read_available};
 
 /// The standard input of a command. Dropping it closes it.
 #[pin_project]
@@ -77,18 +77,9 @@ impl ChildStderr {
 
     /// Reads what is in the pipe, for whoever reads later to find.
     pub(super) fn read_ahead(&mut self) {
-        // What the command wrote before it ended is in the pipe, which is finite;
-        // what its children write after that is of no interest here.
-        const MOST: usize = 1 << 20;
-        let before = self.ahead.len();
-        while self.ahead.len() < MOST {
-            match self.pipe.try_read_buf(&mut self.ahead) {
-                Ok(1..) => {}
-                // An error too leaves nothing to learn from.
-                Ok(0) | Err(_) => break,
-            }
-        }
-        self.tail.push(&self.ahead[before..]);
+        let read = read_available(&self.pipe);
+        self.tail.push(&read);
+        self.ahead.extend_from_slice(&read);
     }
 
     /// Appends what there is to `buffer`, as much as it has room for.

@@ -16,6 +16,7 @@ use super::scratch::Scratch;
 use super::store::{Entry, Key, Store, store_error};
 use super::{Image, ImageError, Inner, Reference, ReferenceError, Rootfs};
 use crate::Apptainer;
+use crate::blocking::blocking;
 
 /// An image on its way: await it.
 ///
@@ -240,17 +241,6 @@ fn check(path: &Path) -> Result<(), ImageError> {
             path: path.to_owned(),
             source,
         }),
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is going down, and drops this future with it.
-            Err(_) => std::future::pending().await,
-        },
     }
 }
 

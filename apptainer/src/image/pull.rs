@@ -22,7 +22,7 @@ use super::store::store_error;
 use super::{ImageError, Phase, Reference};
 use crate::Apptainer;
 use crate::error::ApptainerFailure;
-use crate::process::{OnDrop, Running, Tail};
+use crate::process::{OnDrop, Running, Tail, read_available};
 
 /// A piece of work for `apptainer`, done in a directory that is removed.
 pub(super) struct Work<'a> {
@@ -127,9 +127,7 @@ impl Work<'_> {
             // A helper that outlives it may hold the pipe: what is in it is enough.
             ended = ended.wait() => {
                 ended?;
-                let mut rest = BytesMut::with_capacity(64 * 1024);
-                let _ = stderr.try_read_buf(&mut rest);
-                tail.push(&rest);
+                tail.push(&read_available(&stderr));
             }
         }
         running.wait().await
@@ -137,22 +135,24 @@ impl Work<'_> {
 
     async fn read_messages(&self, stderr: &mut Receiver, tail: &Tail) -> io::Result<()> {
         const LONGEST_LINE: usize = 64 * 1024;
-        let mut buffer = BytesMut::new();
-        while stderr.read_buf(&mut buffer).await? > 0 {
-            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-                let line = buffer.split_to(end + 1);
-                tail.push(&line);
+        let mut line = BytesMut::new();
+        loop {
+            let known = line.len();
+            if stderr.read_buf(&mut line).await? == 0 {
+                return Ok(());
+            }
+            tail.push(&line[known..]);
+            while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                let line = line.split_to(end + 1);
                 let message = Message::parse(&line);
                 if let Some(phase) = message.and_then(|said| Phase::from_message(&said.text)) {
                     self.listener.enter(phase);
                 }
             }
-            if buffer.len() > LONGEST_LINE {
-                tail.push(&buffer.split());
+            if line.len() > LONGEST_LINE {
+                line.clear();
             }
         }
-        tail.push(&buffer);
-        Ok(())
     }
 
     /// Tells the listener how much has been written, again and again.

@@ -1,7 +1,7 @@
 //! How an image's files reach a container.
 
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 
 use crate::Apptainer;
 
@@ -39,6 +39,10 @@ impl Rootfs {
 
 /// The only sure way to know is to open it.
 fn is_fuse_open() -> bool {
-    let fuse = Path::new("/dev/fuse");
-    File::options().read(true).write(true).open(fuse).is_ok()
+    /// Character device 10, 229. Source: the kernel's `admin-guide/devices.txt`.
+    const FUSE: u64 = 10 * 256 + 229;
+    let opened = File::options().read(true).write(true).open("/dev/fuse");
+    opened
+        .and_then(|device| device.metadata())
+        .is_ok_and(|device| device.rdev() == FUSE)
 }

@@ -3,6 +3,8 @@
 mod error;
 mod list;
 mod lock;
+mod processes;
+mod remains;
 mod running;
 mod start;
 

@@ -1,17 +1,17 @@
 //! An instance that runs.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apptainer_sys::process::{Pid, PidFd, Process, Signal, Tree};
+use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
+use super::processes::Processes;
+use super::remains::Remains;
 use crate::container::Settings;
 use crate::exec::Place;
-use crate::process::Ended;
 use crate::{Apptainer, Command, Container};
 
 /// A container that runs in the background.
@@ -23,77 +23,32 @@ pub struct Instance {
     client: Apptainer,
     name: String,
     settings: Settings,
-    payload: Held,
-    master: Held,
+    processes: Processes,
     records: Records,
     remains: Remains,
     is_over: bool,
 }
 
-/// A process that is held, so that its pid cannot come to mean another.
-#[derive(Debug)]
-struct Held {
-    pid: Pid,
-    pidfd: PidFd,
-}
-
-impl Held {
-    fn open(pid: Pid) -> std::io::Result<Self> {
-        Ok(Self {
-            pid,
-            pidfd: PidFd::open(pid)?,
-        })
-    }
-}
-
-/// How long an instance may take to be gone once it has been killed: unmounting
-/// a FUSE file system takes Apptainer up to two seconds.
-const CLEAN_UP: Duration = Duration::from_secs(4);
-
 /// How long an instance may take to obey `SIGTERM`, unless the caller says.
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Instance {
-    /// Takes over the instance that has just been started.
-    pub(super) fn adopt(
+    pub(super) fn new(
         container: &Container,
-        records: &Records,
         name: &str,
+        processes: Processes,
+        records: Records,
         remains: Remains,
-        log: impl FnOnce() -> String,
-    ) -> Result<Self, InstanceError> {
-        let ended = || InstanceError::EndedAtOnce {
-            name: name.to_owned(),
-            log: log(),
-        };
-        let io_error = |source| InstanceError::Io {
-            doing: "start",
-            name: name.to_owned(),
-            source,
-        };
-        let Some(record) = records.read(name)? else {
-            return Err(ended());
-        };
-        let (Ok(payload), Ok(master)) = (Held::open(record.pid), Held::open(record.master)) else {
-            return Err(ended());
-        };
-        // The pids were read before they were held.
-        let is_ours = Process::read(payload.pid)
-            .map_err(io_error)?
-            .is_some_and(|process| process.parent == master.pid);
-        if !is_ours || !record.is_running().map_err(io_error)? {
-            return Err(ended());
-        }
-        Ok(Self {
+    ) -> Self {
+        Self {
             client: container.client().clone(),
             name: name.to_owned(),
             settings: container.settings.clone(),
-            payload,
-            master,
-            records: records.clone(),
+            processes,
+            records,
             remains,
             is_over: false,
-        })
+        }
     }
 
     /// Its name: `apptainer exec instance://NAME` joins it too.
@@ -103,7 +58,7 @@ impl Instance {
 
     /// The first process in the container, as the host numbers it.
     pub fn pid(&self) -> Pid {
-        self.payload.pid
+        self.processes.payload_pid()
     }
 
     /// Where its standard output and standard error go.
@@ -113,10 +68,14 @@ impl Instance {
 
     /// Whether it runs.
     pub fn is_running(&self) -> Result<bool, InstanceError> {
-        let has_ended = self.master.pidfd.has_ended();
-        has_ended
-            .map(|ended| !ended)
-            .map_err(|source| self.failed("look at", source))
+        match self.processes.has_ended() {
+            Ok(has_ended) => Ok(!has_ended),
+            Err(source) => Err(InstanceError::Io {
+                doing: "look at",
+                name: self.name.clone(),
+                source,
+            }),
+        }
     }
 
     /// A command in the instance.
@@ -142,36 +101,20 @@ impl Instance {
 
     /// The same with another grace.
     pub async fn stop_within(mut self, grace: Duration) -> Result<(), InstanceError> {
-        let failed = |source| InstanceError::Io {
+        let is_gone = self.processes.end(grace).await;
+        let is_gone = is_gone.map_err(|source| InstanceError::Io {
             doing: "stop",
             name: self.name.clone(),
             source,
-        };
-        let ended = Ended::of(&self.master.pidfd).map_err(failed)?;
-        self.payload.pidfd.signal(Signal::TERM).map_err(failed)?;
-        if tokio::time::timeout(grace, ended.wait()).await.is_err() {
-            self.payload.pidfd.signal(Signal::KILL).map_err(failed)?;
+        })?;
+        if !is_gone {
+            return Err(InstanceError::StillRunning {
+                name: self.name.clone(),
+            });
         }
-        if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
-            self.master.pidfd.signal(Signal::KILL).map_err(failed)?;
-            if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
-                return Err(InstanceError::StillRunning {
-                    name: self.name.clone(),
-                });
-            }
-        }
-        sweep(self.master.pid).map_err(failed)?;
         self.remains.clear();
         self.is_over = true;
         Ok(())
-    }
-
-    fn failed(&self, doing: &'static str, source: std::io::Error) -> InstanceError {
-        InstanceError::Io {
-            doing,
-            name: self.name.clone(),
-            source,
-        }
     }
 }
 
@@ -180,59 +123,9 @@ impl Drop for Instance {
         if self.is_over {
             return;
         }
-        // The first process of a PID namespace takes all others with it, and the
-        // master then cleans up and removes the record.
-        if let Err(error) = self.payload.pidfd.signal(Signal::KILL) {
+        if let Err(error) = self.processes.kill() {
             tracing::warn!(%error, name = self.name, "cannot kill a dropped instance");
         }
         self.remains.clear_logs();
-    }
-}
-
-/// Kills what is left in the session of a master that has ended: FUSE programs,
-/// when it was killed and could not end them.
-fn sweep(master: Pid) -> std::io::Result<()> {
-    for member in Tree::below(master)?.members() {
-        if member.process.session == master {
-            member.pidfd.signal(Signal::KILL)?;
-        }
-    }
-    Ok(())
-}
-
-/// What an instance leaves on disk.
-#[derive(Debug, Clone)]
-pub(super) struct Remains {
-    records: Records,
-    name: String,
-    has_logs_of_its_own: bool,
-}
-
-impl Remains {
-    pub(super) fn new(records: Records, name: &str, has_logs_of_its_own: bool) -> Self {
-        Self {
-            records,
-            name: name.to_owned(),
-            has_logs_of_its_own,
-        }
-    }
-
-    /// Removes the record, which a master that was killed leaves, and the logs of
-    /// an instance that nobody knows the name of.
-    pub(super) fn clear(&self) {
-        let record = self.records.read(&self.name);
-        if matches!(&record, Ok(Some(record)) if record.is_running().unwrap_or(true)) {
-            return;
-        }
-        let _ = fs::remove_dir_all(self.records.folder(&self.name));
-        self.clear_logs();
-    }
-
-    fn clear_logs(&self) {
-        if self.has_logs_of_its_own {
-            for log in self.records.logs(&self.name) {
-                let _ = fs::remove_file(log);
-            }
-        }
     }
 }

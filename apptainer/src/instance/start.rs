@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use apptainer_sys::command::GlobalOptions;
@@ -11,16 +12,16 @@ use apptainer_sys::command::instance::Start;
 use apptainer_sys::exit::{Failure, FailureKind};
 use apptainer_sys::process::{Session, Spawn, Stdio};
 use apptainer_sys::state::instance::{Records, is_valid_name};
-use bytes::BytesMut;
-use tokio::net::unix::pipe::Receiver;
 
 use super::list::records;
 use super::lock::NameLock;
-use super::running::Remains;
+use super::processes::Processes;
+use super::remains::{Naming, Remains, Starting};
 use super::{Instance, InstanceError};
+use crate::blocking::blocking;
 use crate::container::Container;
 use crate::error::ApptainerFailure;
-use crate::process::{OnDrop, Running, Tail};
+use crate::process::{OnDrop, Running, read_available};
 
 impl Container {
     /// Starts an instance under a name that nobody else has.
@@ -69,40 +70,49 @@ impl Container {
             return Err(taken());
         }
         let log_start = length(&records.logs(name)[1]);
-        let remains = Remains::new(records.clone(), name, naming == Naming::Generated);
+        let remains = Remains::new(records.clone(), name, naming);
+        let starting = Arc::new(Starting::new(remains.clone(), lock));
         let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
         let mut running = Running::spawn(spawn, OnDrop::Kill)?;
-        // Until it has ended: it might still write a record.
-        running.keep(lock);
-        running.keep(remains.clone());
+        running.keep(Arc::clone(&starting));
         let [_, _, stderr] = running.take_pipes();
         let exit = running.wait().await.map_err(io_error)?;
-        let log = || log_since(&records, name, log_start);
-        if exit.success() {
-            // Nothing is awaited from here on: there is an instance, or an error.
-            return Instance::adopt(self, &records, name, remains, log);
-        }
-        let tail = Tail::default();
-        if let Some(stderr) = stderr {
-            read_rest(&Receiver::from_owned_fd(stderr).map_err(io_error)?, &tail);
-        }
-        let stderr = tail.bytes();
-        let failure = Failure::from_stderr(&stderr);
-        if failure.kind == FailureKind::InstanceExists {
-            return Err(taken());
-        }
-        remains.clear();
-        Err(InstanceError::Apptainer {
-            name: name.to_owned(),
-            failure: Box::new(ApptainerFailure {
-                program,
-                argv,
-                exit,
-                failure,
-                stderr: String::from_utf8_lossy(&stderr).into_owned(),
-            }),
-            log: log(),
-        })
+        let stderr = stderr.map(read_available).unwrap_or_default();
+        let log = log_since(&records, name, log_start);
+        // Nothing is awaited between this and having the instance.
+        let error = if exit.success() {
+            let record = records.read(name)?;
+            let processes = record.as_ref().map(Processes::of).transpose();
+            if let Some(processes) = processes.map_err(io_error)?.flatten() {
+                starting.finish();
+                return Ok(Instance::new(self, name, processes, records, remains));
+            }
+            InstanceError::EndedAtOnce {
+                name: name.to_owned(),
+                log,
+            }
+        } else {
+            let failure = Failure::from_stderr(&stderr);
+            if failure.kind == FailureKind::InstanceExists {
+                // Somebody started it past our lock: it is not ours to end.
+                starting.finish();
+                return Err(taken());
+            }
+            InstanceError::Apptainer {
+                name: name.to_owned(),
+                failure: Box::new(ApptainerFailure {
+                    program,
+                    argv,
+                    exit,
+                    failure,
+                    stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                }),
+                log,
+            }
+        };
+        let kept = running.release();
+        blocking(move || drop((kept, starting))).await;
+        Err(error)
     }
 
     fn start_invocation(&self, name: &str) -> Result<Spawn, InstanceError> {
@@ -121,13 +131,6 @@ impl Container {
     }
 }
 
-/// Who chose the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Naming {
-    Given,
-    Generated,
-}
-
 /// A name that no other process, and nothing else in this one, comes up with.
 fn generated_name() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -135,14 +138,6 @@ fn generated_name() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let since = now.map_or(0, |since| since.as_micros());
     format!("rs-{}-{since:x}-{count}", std::process::id())
-}
-
-/// The pipe may be held by what the starter left; what it holds now is enough.
-fn read_rest(stderr: &Receiver, tail: &Tail) {
-    let mut rest = BytesMut::new();
-    while matches!(stderr.try_read_buf(&mut rest), Ok(1..)) {
-        tail.push(&rest.split());
-    }
 }
 
 fn length(path: &Path) -> u64 {

@@ -7,4 +7,4 @@ mod tail;
 
 pub(crate) use end::{kill, kill_payload, signal_payload};
 pub(crate) use running::{Ended, OnDrop, Running};
-pub(crate) use tail::Tail;
+pub(crate) use tail::{Tail, read_available};

@@ -58,8 +58,14 @@ impl Running {
     }
 
     /// Keeps `value` until the process has ended, even when this is dropped first.
+    /// It is then dropped by a thread that may block.
     pub(crate) fn keep(&mut self, value: impl Any + Send) {
         self.kept.push(Box::new(value));
+    }
+
+    /// Gives back what it [keeps](Self::keep).
+    pub(crate) fn release(&mut self) -> Vec<Box<dyn Any + Send>> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Our ends of its pipes: standard input, output and error.
@@ -113,12 +119,13 @@ impl Drop for Running {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        let kept = std::mem::take(&mut self.kept);
-        // Errors are the reaper's to meet again: it waits for the same process.
-        if matches!(child.try_wait(), Ok(Some(_))) {
+        let kept = self.release();
+        // An error is the reaper's to meet again: it waits for the same process.
+        let has_ended = matches!(child.try_wait(), Ok(Some(_)));
+        if has_ended && kept.is_empty() {
             return;
         }
-        if self.on_drop == OnDrop::Kill {
+        if !has_ended && self.on_drop == OnDrop::Kill {
             let _ = end::kill_payload(child.pid(), child.pidfd());
         }
         reaper::adopt(child, self.on_drop, kept);

@@ -1,0 +1,96 @@
+//! The processes of an instance, from outside.
+
+use std::io;
+use std::time::Duration;
+
+use apptainer_sys::process::{Pid, PidFd, Process, Signal, Tree};
+use apptainer_sys::state::instance::Record;
+
+use crate::process::Ended;
+
+/// How long an instance may take to be gone once it has been killed: unmounting
+/// a FUSE file system takes Apptainer up to two seconds.
+const CLEAN_UP: Duration = Duration::from_secs(4);
+
+/// The two processes that an instance stands and falls with, held so that their
+/// pids cannot come to mean others.
+#[derive(Debug)]
+pub(super) struct Processes {
+    /// The first process in the container. In a PID namespace it takes all others
+    /// with it.
+    payload: PidFd,
+    payload_pid: Pid,
+    /// Its parent on the host, which then cleans up and removes the record.
+    master: PidFd,
+    master_pid: Pid,
+}
+
+impl Processes {
+    /// Those of the instance that a record tells of; `None` when it does not run.
+    pub(super) fn of(record: &Record) -> io::Result<Option<Self>> {
+        let (Ok(payload), Ok(master)) = (PidFd::open(record.pid), PidFd::open(record.master))
+        else {
+            return Ok(None);
+        };
+        // Asked once they are held: the record was read before.
+        let parent = Process::read(record.pid)?.map(|process| process.parent);
+        if parent != Some(record.master) || !record.is_running()? {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            payload,
+            payload_pid: record.pid,
+            master,
+            master_pid: record.master,
+        }))
+    }
+
+    pub(super) fn payload_pid(&self) -> Pid {
+        self.payload_pid
+    }
+
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        self.master.has_ended()
+    }
+
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.payload.signal(Signal::KILL)
+    }
+
+    /// TERM, grace, KILL; says whether all of it is gone.
+    pub(super) async fn end(&self, grace: Duration) -> io::Result<bool> {
+        let ended = Ended::of(&self.master)?;
+        self.payload.signal(Signal::TERM)?;
+        if tokio::time::timeout(grace, ended.wait()).await.is_err() {
+            self.kill()?;
+        }
+        if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
+            self.master.signal(Signal::KILL)?;
+            if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
+                return Ok(false);
+            }
+        }
+        self.sweep()?;
+        Ok(true)
+    }
+
+    /// KILL, and waiting for the end where there is no runtime to wait in.
+    pub(super) fn end_blocking(&self) -> io::Result<()> {
+        self.kill()?;
+        if !self.master.wait_ended(Some(CLEAN_UP))? {
+            self.master.signal(Signal::KILL)?;
+            self.master.wait_ended(Some(CLEAN_UP))?;
+        }
+        self.sweep()
+    }
+
+    /// Kills what a master that was killed leaves in its session: FUSE programs.
+    fn sweep(&self) -> io::Result<()> {
+        for member in Tree::below(self.master_pid)?.members() {
+            if member.process.session == self.master_pid {
+                member.pidfd.signal(Signal::KILL)?;
+            }
+        }
+        Ok(())
+    }
+}

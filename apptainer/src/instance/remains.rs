@@ -1,0 +1,101 @@
+//! What an instance leaves on disk, and what a start that was cut off leaves.
+
+use std::fs;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use apptainer_sys::state::instance::Records;
+
+use super::lock::NameLock;
+use super::processes::Processes;
+
+/// What an instance leaves on disk.
+#[derive(Debug, Clone)]
+pub(super) struct Remains {
+    records: Records,
+    name: String,
+    naming: Naming,
+}
+
+/// Who chose an instance's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// The caller, who may want to read its logs when it is over.
+    Given,
+    /// We: nobody could find its logs.
+    Generated,
+}
+
+impl Remains {
+    pub(super) fn new(records: Records, name: &str, naming: Naming) -> Self {
+        Self {
+            records,
+            name: name.to_owned(),
+            naming,
+        }
+    }
+
+    /// Removes the record, which a master that was killed leaves, and the logs
+    /// that nobody could find.
+    pub(super) fn clear(&self) {
+        let _ = fs::remove_dir_all(self.records.folder(&self.name));
+        self.clear_logs();
+    }
+
+    pub(super) fn clear_logs(&self) {
+        if self.naming == Naming::Generated {
+            for log in self.records.logs(&self.name) {
+                let _ = fs::remove_file(log);
+            }
+        }
+    }
+
+    /// Ends the instance, if it runs by now.
+    fn end(&self) -> io::Result<()> {
+        let Ok(Some(record)) = self.records.read(&self.name) else {
+            return Ok(());
+        };
+        match Processes::of(&record)? {
+            Some(processes) => processes.end_blocking(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A start that is under way. Dropped before it is [finished](Self::finish), it
+/// ends what has been started by then, and only then lets go of the name.
+#[derive(Debug)]
+pub(super) struct Starting {
+    remains: Remains,
+    lock: Mutex<Option<NameLock>>,
+}
+
+impl Starting {
+    pub(super) fn new(remains: Remains, lock: NameLock) -> Self {
+        Self {
+            remains,
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    /// There is an instance now, and somebody who has it.
+    pub(super) fn finish(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<NameLock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let Some(_lock) = self.lock().take() else {
+            return;
+        };
+        if let Err(error) = self.remains.end() {
+            tracing::warn!(%error, name = self.remains.name, "cannot end an instance whose start was cut off");
+        }
+        self.remains.clear();
+    }
+}

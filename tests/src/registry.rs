@@ -1,0 +1,138 @@
+//! A real OCI registry on loopback.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// Whom a registry lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Everybody.
+    None,
+    /// The user `tester` with the password `secret`.
+    Required,
+}
+
+/// `docker-registry`, on a port that the kernel chose. It ends when this is
+/// dropped, and when the thread that started it ends.
+#[derive(Debug)]
+pub struct Registry {
+    server: Child,
+    host: String,
+    log: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+/// `tester:secret`, as bcrypt.
+const PASSWORDS: &str = "tester:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
+
+impl Registry {
+    /// Starts one.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(login: Login) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let config = folder.path().join("config.yml");
+        fs::write(&config, configuration(folder.path(), login)).expect("it is writable");
+        // Kills the server when this thread ends, however it ends.
+        let mut server = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry is installed: scripts/setup does that");
+        let stderr = server.stderr.take().expect("it is piped");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (found, port) = std::sync::mpsc::channel();
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(host) = listening_at(&line) {
+                    let _ = found.send(host);
+                }
+                lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        let host = port
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .unwrap_or_else(|_| panic!("the registry started: {log:?}"));
+        Self {
+            server,
+            host,
+            log,
+            _folder: folder,
+        }
+    }
+
+    /// Its host and port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// A `docker://` reference to an image in it.
+    pub fn reference(&self, image: &str) -> String {
+        format!("docker://{}/{image}", self.host)
+    }
+
+    /// Puts a tar file of a root file system into it as an image of one layer.
+    ///
+    /// # Panics
+    ///
+    /// When `skopeo` fails.
+    pub fn push(&self, root: &Path, image: &str) {
+        let pushed = Command::new("skopeo")
+            .args(["copy", "--quiet", "--dest-tls-verify=false"])
+            .args(["--dest-creds", "tester:secret"])
+            .arg(format!("tarball:{}", root.display()))
+            .arg(self.reference(image))
+            .output()
+            .expect("skopeo is installed: scripts/setup does that");
+        let stderr = String::from_utf8_lossy(&pushed.stderr);
+        assert!(pushed.status.success(), "skopeo: {stderr}");
+    }
+
+    /// How many of its requests' log lines hold `text`.
+    ///
+    /// # Panics
+    ///
+    /// When its reader has panicked.
+    pub fn requests(&self, text: &str) -> usize {
+        let log = self.log.lock().expect("nobody panics with it");
+        log.iter().filter(|line| line.contains(text)).count()
+    }
+}
+
+fn configuration(folder: &Path, login: Login) -> String {
+    let folder = folder.display();
+    let passwords = format!("{folder}/passwords");
+    fs::write(&passwords, PASSWORDS).expect("it is writable");
+    let auth = match login {
+        Login::None => String::new(),
+        Login::Required => format!("auth: {{htpasswd: {{realm: tests, path: '{passwords}'}}}}\n"),
+    };
+    format!(
+        "version: 0.1\n\
+         log: {{level: info}}\n\
+         storage: {{filesystem: {{rootdirectory: '{folder}/data'}}}}\n\
+         http: {{addr: '127.0.0.1:0', secret: tests}}\n{auth}"
+    )
+}
+
+fn listening_at(line: &str) -> Option<String> {
+    let (_, after) = line.split_once("listening on ")?;
+    let host = after.split(['"', ',', ' ']).next()?;
+    Some(host.to_owned())
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}

@@ -1,0 +1,160 @@
+//! A place to work in that tells of leaks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use apptainer::sys::process::{Pid, Process, State};
+use apptainer::{Apptainer, Container, Image};
+
+/// A client with a store and a configuration of its own.
+///
+/// [`finish`](Self::finish) checks that nothing is left: no process that the test
+/// started, at any remove, no record of an instance, no unfinished work in the
+/// store. It takes in orphans as init would, so it must be alone in its process:
+/// `cargo nextest run` sees to that.
+#[derive(Debug)]
+pub struct World {
+    client: Apptainer,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A new one.
+    ///
+    /// # Panics
+    ///
+    /// When Apptainer is not installed, or not run by nextest.
+    pub async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Panics
+    ///
+    /// When Apptainer is not installed, or not run by nextest.
+    pub async fn with(settings: impl FnOnce(apptainer::Builder) -> apptainer::Builder) -> Self {
+        assert!(
+            std::env::var_os("NEXTEST").is_some(),
+            "these tests need a process each: use cargo nextest run"
+        );
+        nix::sys::prctl::set_child_subreaper(true).expect("Linux has had it since 3.4");
+        let folder = tempfile::tempdir().expect("the temporary directory is writable");
+        let builder = Apptainer::builder()
+            .config_dir(folder.path().join("config"))
+            .store_dir(folder.path().join("store"));
+        let client = settings(builder).build().await;
+        let client = client.expect("Apptainer is installed: scripts/setup does that");
+        Self { client, folder }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Apptainer {
+        &self.client
+    }
+
+    /// A directory for the test's own files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The busybox image.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub async fn busybox(&self) -> Image {
+        let image = self.client.image(crate::busybox_sif()).await;
+        image.expect("the image is whole")
+    }
+
+    /// A container of the busybox image, one that root may start too.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub async fn container(&self) -> Container {
+        startable(self.busybox().await.container())
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Panics
+    ///
+    /// When something is.
+    pub fn finish(self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let leaks = self.leaks();
+            if leaks.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {leaks:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn leaks(&self) -> Vec<String> {
+        let mut leaks: Vec<String> = descendants()
+            .into_iter()
+            .map(|process| format!("process {process:?}"))
+            .collect();
+        let places = [
+            "store/v1/work",
+            "config/instances/app",
+            "config/apptainer-rs/starting",
+        ];
+        for place in places {
+            let files = files_below(&self.folder().join(place));
+            leaks.extend(files.iter().map(|path| path.display().to_string()));
+        }
+        leaks
+    }
+}
+
+/// Root has all capabilities in a container only where it has them outside, which
+/// is not so on every machine.
+fn startable(container: Container) -> Container {
+    if nix::unistd::geteuid().is_root() {
+        container.no_privileges()
+    } else {
+        container
+    }
+}
+
+/// What this process started, at any remove, but for registries, which are ours.
+///
+/// Ended processes that were orphaned are left as zombies: as init would, somebody
+/// has to wait for them, and that cannot be done here without taking children
+/// from the code under test.
+fn descendants() -> Vec<Process> {
+    let me = Pid::try_from(std::process::id()).expect("pids are small");
+    let table = Process::all().expect("/proc is readable");
+    let mut found = Vec::new();
+    let mut parents = vec![me];
+    while let Some(parent) = parents.pop() {
+        for process in table.iter().filter(|process| process.parent == parent) {
+            let is_ours = process.name.starts_with("docker-regist");
+            if process.state != State::Zombie && !is_ours {
+                parents.push(process.pid);
+                found.push(process.clone());
+            }
+        }
+    }
+    found
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}

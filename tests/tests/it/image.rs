@@ -1,0 +1,269 @@
+//! Images, and the store.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apptainer::image::{ImageError, Phase};
+use apptainer::sys::sif::SifError;
+use apptainer::{Image, Rootfs};
+use fixtures::{Login, Registry, World, busybox_archive, busybox_sandbox, busybox_sif};
+
+async fn says_hello(image: &Image) {
+    let mut container = image.container();
+    if nix::unistd::geteuid().is_root() {
+        container = container.no_privileges();
+    }
+    let output = container
+        .command("echo")
+        .arg("hello")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(&output.stdout[..], b"hello\n");
+}
+
+/// `(files, bytes)` below a folder.
+fn usage(folder: &Path) -> (usize, u64) {
+    let mut total = (0, 0);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let found = entry.metadata().unwrap();
+        let (files, bytes) = if found.is_dir() {
+            usage(&entry.path())
+        } else {
+            (1, found.len())
+        };
+        total = (total.0 + files, total.1 + bytes);
+    }
+    total
+}
+
+#[tokio::test]
+async fn an_image_is_fetched_once_and_kept_without_a_second_copy() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let reference = registry.reference("busybox:1");
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    says_hello(&image).await;
+    let fetched = registry.requests("/blobs/sha256");
+    assert!(fetched > 0);
+
+    let again = world.client().image(&reference).no_https().await.unwrap();
+    assert_eq!(again.path(), image.path());
+    assert_eq!(registry.requests("/blobs/sha256"), fetched);
+
+    let sif = image.sif().unwrap();
+    let (_, bytes) = usage(world.client().store_dir());
+    if image.rootfs() != Rootfs::Sandbox {
+        let size = fs::metadata(sif).unwrap().len();
+        assert!(bytes < size + 4096, "{bytes} bytes for an image of {size}");
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn eight_who_ask_at_once_cause_one_pull() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let before = registry.requests("GET /v2/busybox/manifests/1");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let image = world
+            .client()
+            .image(registry.reference("busybox:1"))
+            .no_https();
+        tasks.spawn(async move { image.await.unwrap().path().to_owned() });
+    }
+    let paths = tasks.join_all().await;
+    assert!(paths.iter().all(|path| *path == paths[0]));
+    let one_pull = registry.requests("GET /v2/busybox/manifests/1") - before;
+    assert!(one_pull <= 3, "{one_pull} requests for one manifest");
+    world.finish();
+}
+
+#[tokio::test]
+async fn progress_is_told_in_order() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let phases = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&phases);
+    let image = world
+        .client()
+        .image(registry.reference("busybox:1"))
+        .no_https()
+        .on_progress(move |progress| told.lock().unwrap().push(progress.phase));
+    image.await.unwrap();
+    let mut phases = phases.lock().unwrap().clone();
+    phases.dedup();
+    phases.retain(|phase| *phase != Phase::Extracting);
+    let expected = [
+        Phase::Fetching,
+        Phase::Unpacking,
+        Phase::Compressing,
+        Phase::Storing,
+    ];
+    assert_eq!(phases, expected);
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_pull_dropped_at_any_moment_leaves_nothing() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let reference = registry.reference("busybox:1");
+    let images = world.client().store_dir().join("v1/images");
+    for moment in (0..400).step_by(40) {
+        let image = world.client().image(&reference).no_https();
+        let limit = Duration::from_millis(moment);
+        if tokio::time::timeout(limit, image.into_future())
+            .await
+            .is_ok()
+        {
+            break;
+        }
+        assert_eq!(usage(&images).0, 0);
+    }
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    says_hello(&image).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn archives_and_layouts_are_images_too() {
+    let world = World::new().await;
+    let archive = busybox_archive();
+    for transport in ["oci-archive", "docker-archive", "oci"] {
+        let target = world.folder().join(transport);
+        let copied = std::process::Command::new("skopeo")
+            .args(["copy", "--quiet"])
+            .arg(format!("tarball:{}", archive.display()))
+            .arg(format!("{transport}:{}:one", target.display()))
+            .output()
+            .unwrap();
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        let tag = if transport == "oci" { ":one" } else { "" };
+        let reference = format!("{transport}:{}{tag}", target.display());
+        let image = world.client().image(&reference).await.unwrap();
+        says_hello(&image).await;
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_sandbox_directory_is_an_image() {
+    let world = World::new().await;
+    let sandbox = world.folder().join("sandbox");
+    busybox_sandbox(&sandbox);
+    let image = world.client().image(&sandbox).await.unwrap();
+    assert_eq!(image.rootfs(), Rootfs::Sandbox);
+    assert_eq!(image.sif(), None);
+    says_hello(&image).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn the_rootfs_is_what_this_machine_allows() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let without_fuse = std::env::var_os("WITHOUT_FUSE").is_some();
+    let expected = if nix::unistd::geteuid().is_root() {
+        Rootfs::Kernel
+    } else if without_fuse {
+        Rootfs::Sandbox
+    } else {
+        Rootfs::Fuse
+    };
+    assert_eq!(image.rootfs(), expected);
+    assert_eq!(image.path().is_dir(), expected == Rootfs::Sandbox);
+    says_hello(&image).await;
+    let again = world.busybox().await;
+    assert_eq!(again.path(), image.path(), "extracted once");
+    world.finish();
+}
+
+#[tokio::test]
+async fn files_that_are_no_images_are_refused() {
+    let world = World::new().await;
+    let whole = fs::read(busybox_sif()).unwrap();
+    let path = world.folder().join("image.sif");
+    let refused = async |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        match world.client().image(&path).await.unwrap_err() {
+            ImageError::Invalid { source, .. } => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(refused(b"").await, SifError::NotSif));
+    assert!(matches!(
+        refused(b"#!/bin/sh\necho not an image\n").await,
+        SifError::NotSif
+    ));
+    assert!(matches!(
+        refused(&vec![0x55; 100_000]).await,
+        SifError::NotSif
+    ));
+    for length in [200, 20_000, whole.len() - 1] {
+        let error = refused(&whole[..length]).await;
+        assert!(
+            matches!(error, SifError::Truncated { .. }),
+            "{length}: {error:?}"
+        );
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_is_not_found() {
+    let world = World::new().await;
+    let error = world.client().image("/nosuch/image.sif").await.unwrap_err();
+    assert!(error.is_not_found(), "{error:?}");
+    let error = world
+        .client()
+        .image("oci-archive:/nosuch.tar")
+        .await
+        .unwrap_err();
+    assert!(error.is_not_found(), "{error:?}");
+    let error = world
+        .client()
+        .image("docker-daemon:busybox")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ImageError::Reference(_)), "{error:?}");
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_damaged_in_the_store_is_fetched_again() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let reference = registry.reference("busybox:1");
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    let sif = image.sif().unwrap();
+    let file = fs::File::options().write(true).open(sif).unwrap();
+    file.set_len(1000).unwrap();
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    says_hello(&image).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_removed_by_the_next() {
+    let world = World::new().await;
+    let work = world.client().store_dir().join("v1/work");
+    fs::create_dir_all(work.join("work-dead/entry")).unwrap();
+    fs::write(work.join("work-dead/entry/image.sif"), "half").unwrap();
+    fs::write(work.join("work-dead.lock"), "").unwrap();
+    world.busybox().await;
+    assert!(!work.join("work-dead").exists());
+    world.finish();
+}

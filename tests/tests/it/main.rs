@@ -1,0 +1,16 @@
+//! The crates against real Apptainer, real registries and real trouble.
+//!
+//! One program, so that it is linked once; a file a subject. Run by nextest.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod discover;
+mod environment;
+mod exec;
+mod exec_example;
+mod exec_failures;
+mod image;
+mod instance;
+mod instance_failures;
+mod kill;
+mod registry_trouble;
+mod stream;
