@@ -22,7 +22,7 @@
 //! - A [`Container`] is an image and what shapes it: binds, environment, overlay.
 //! - An [`Instance`] is a container that runs in the background until it is
 //!   [stopped](Instance::stop) or dropped.
-//! - A [`Command`] runs in either, shaped like [`tokio::process::Command`].
+//! - A [`Command`] runs in either, shaped like `tokio::process::Command`.
 //!
 //! # Limitations
 //!

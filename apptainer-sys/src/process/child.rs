@@ -89,9 +89,22 @@ impl Child {
     /// Reaps it if it has ended. Asked again, it gives the same answer.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
         if self.exit.is_none() {
-            self.exit = reap(&self.pidfd)?;
+            self.exit = wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG)?;
         }
         Ok(self.exit)
+    }
+
+    /// How it ended, if it has. Does not reap it, so its pid stays its own.
+    pub fn peek(&self) -> io::Result<Option<Exit>> {
+        match self.exit {
+            Some(exit) => Ok(Some(exit)),
+            None => wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT),
+        }
+    }
+
+    /// Whether it has been reaped: its pid may be another process's by now.
+    pub fn is_reaped(&self) -> bool {
+        self.exit.is_some()
     }
 
     /// Closes its standard input, reads both outputs to their ends and reaps it.
@@ -142,10 +155,9 @@ fn readable(streams: &[Option<File>; 2]) -> io::Result<Vec<usize>> {
         .collect())
 }
 
-fn reap(pidfd: &PidFd) -> io::Result<Option<Exit>> {
+fn wait_id(pidfd: &PidFd, flags: i32) -> io::Result<Option<Exit>> {
     let id = pidfd.as_raw_fd().cast_unsigned();
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG;
     // SAFETY: the descriptor is open, and `info` is writable memory of the right type.
     if unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), flags) } != 0 {
         return Err(io::Error::last_os_error());

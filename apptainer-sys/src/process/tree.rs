@@ -66,6 +66,11 @@ impl Tree {
         &self.members
     }
 
+    /// The same, to keep.
+    pub fn into_members(self) -> Vec<Member> {
+        self.members
+    }
+
     /// Adds what is new; says nothing of what has ended.
     fn extend(&mut self) -> io::Result<()> {
         let table = Process::all()?;

@@ -17,7 +17,7 @@ use super::{
     OutputStream, Source,
 };
 use crate::error::ApptainerFailure;
-use crate::process::{Ended, OnDrop, Running, Tail, kill, kill_payload, signal_payload};
+use crate::process::{OnDrop, Root, Running, Tail};
 
 /// A command that runs, or has ended.
 ///
@@ -92,19 +92,19 @@ impl Child {
     }
 
     pub(super) fn end_after(&mut self, limit: Duration, grace: Duration) -> Result<(), ExecError> {
-        let Some((pid, _)) = self.running.id() else {
+        let Some(root) = self.running.root() else {
             return Ok(());
         };
-        let ended = self.running.ended()?;
+        let root = root.try_clone()?;
         let has_fired = Arc::new(AtomicBool::new(false));
         let fired = Arc::clone(&has_fired);
         let task = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            if ended.pidfd().has_ended().unwrap_or(true) {
+            if root.ended().pidfd().has_ended().unwrap_or(true) {
                 return;
             }
             fired.store(true, Ordering::Release);
-            end(pid, &ended, grace).await;
+            end(&root, grace).await;
         });
         self.watchdog = Some(Watchdog { has_fired, task });
         Ok(())
@@ -113,7 +113,7 @@ impl Child {
     /// The pid of the `apptainer` that runs it, on the host; `None` once it has
     /// been waited for.
     pub fn id(&self) -> Option<Pid> {
-        self.running.id().map(|(pid, _)| pid)
+        self.running.root().map(Root::pid)
     }
 
     /// By which way it reached its container.
@@ -132,16 +132,16 @@ impl Child {
     /// That it has ended already is no error. Before the command itself runs
     /// there is nobody to get the signal.
     pub fn signal(&self, signal: Signal) -> Result<(), ExecError> {
-        if let Some((pid, _)) = self.running.id() {
-            signal_payload(pid, signal)?;
+        if let Some(root) = self.running.root() {
+            root.signal_payload(signal)?;
         }
         Ok(())
     }
 
     /// Kills it and all that it started, without waiting for the end.
     pub fn start_kill(&mut self) -> Result<(), ExecError> {
-        if let Some((pid, pidfd)) = self.running.id() {
-            kill_payload(pid, pidfd)?;
+        if let Some(root) = self.running.root() {
+            root.kill_payload()?;
         }
         Ok(())
     }
@@ -150,10 +150,7 @@ impl Child {
     ///
     /// Cancel-safe: the killing is done first.
     pub async fn kill(&mut self) -> Result<(), ExecError> {
-        if let Some((pid, _)) = self.running.id() {
-            kill(pid, &self.running.ended()?).await?;
-        }
-        self.running.wait().await?;
+        self.running.kill().await?;
         Ok(())
     }
 
@@ -238,14 +235,14 @@ impl Child {
 }
 
 /// TERM, grace, KILL.
-async fn end(pid: Pid, ended: &Ended, grace: Duration) {
-    let sent = signal_payload(pid, Signal::TERM);
-    let obeyed = tokio::time::timeout(grace, ended.wait()).await;
+async fn end(root: &Root, grace: Duration) {
+    let sent = root.signal_payload(Signal::TERM);
+    let obeyed = tokio::time::timeout(grace, root.ended().wait()).await;
     if sent.is_ok() && obeyed.is_ok() {
         return;
     }
-    if let Err(error) = kill(pid, ended).await {
-        tracing::warn!(%error, pid, "cannot kill a command whose time is over");
+    if let Err(error) = root.kill().await {
+        tracing::warn!(%error, pid = root.pid(), "cannot kill a command whose time is over");
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct Place {
     pub(crate) settings: Settings,
 }
 
-/// A command to run in a container, shaped like [`tokio::process::Command`].
+/// A command to run in a container, shaped like
+/// [`tokio::process::Command`](https://docs.rs/tokio/latest/tokio/process/struct.Command.html).
 ///
 /// Unlike there, a command that is dropped before it has ended is killed, unless
 /// [`kill_on_drop`](Self::kill_on_drop) says otherwise.

@@ -1,4 +1,4 @@
-//! Commands in containers, shaped like [`tokio::process`].
+//! Commands in containers, shaped like `tokio::process`.
 
 mod child;
 mod command;

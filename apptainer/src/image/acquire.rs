@@ -146,15 +146,16 @@ impl Acquire {
         let made = entry_folder(&scratch)?;
         let target = made.join(Entry::SIF);
         let work = self.work(reference, &scratch);
-        work.pull(&target, self.no_https).await?;
-        self.listener.enter(Phase::Storing);
-        check(&target)?;
+        let pulled = work.pull(&target, self.no_https).await;
+        if pulled.is_ok() {
+            self.listener.enter(Phase::Storing);
+        }
         let (store, reference) = (store.clone(), reference.clone());
         let published = entry.clone();
-        blocking(move || {
-            let published = store.publish(&made, &published, &reference);
-            drop(scratch);
-            published
+        in_scratch(scratch, move || {
+            pulled?;
+            check(&target)?;
+            store.publish(&made, &published, &reference)
         })
         .await?;
         Ok(Found::Sif(target_in(&entry)?, key))
@@ -180,11 +181,10 @@ impl Acquire {
             store.publish(&made, &entry, reference)?;
         }
         let made = scratch.path().join("sandbox");
-        self.work(reference, &scratch).extract(sif, &made).await?;
-        blocking(move || {
-            let sandbox = entry.publish_sandbox(&made);
-            drop(scratch);
-            sandbox
+        let extracted = self.work(reference, &scratch).extract(sif, &made).await;
+        in_scratch(scratch, move || {
+            extracted?;
+            entry.publish_sandbox(&made)
         })
         .await
     }
@@ -198,6 +198,20 @@ impl Acquire {
             listener: &self.listener,
         }
     }
+}
+
+/// Does the last piece of work in a directory, and removes that, on a thread that
+/// may block.
+async fn in_scratch<T: Send + 'static>(
+    scratch: Arc<Scratch>,
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    blocking(move || {
+        let done = work();
+        drop(scratch);
+        done
+    })
+    .await
 }
 
 /// What a reference led to.

@@ -85,15 +85,21 @@ impl Work<'_> {
                 exit = self.follow(&mut running, stderr, &tail) => exit,
             }
         });
-        let exit = match watched.await {
-            Ok(exit) => exit.map_err(store_error(self.scratch.path()))?,
-            Err(_) => {
-                return Err(ImageError::TimedOut {
-                    reference: self.reference.to_string(),
-                    limit: self.limit,
-                });
-            }
+        let watched = watched.await.ok();
+        let in_time = watched.is_some();
+        let exit = match watched {
+            Some(exit) => exit,
+            None => running.kill().await,
         };
+        let exit = exit.map_err(store_error(self.scratch.path()))?;
+        // Nothing writes to the directory any more: it is the caller's alone.
+        drop(running.release());
+        if !in_time {
+            return Err(ImageError::TimedOut {
+                reference: self.reference.to_string(),
+                limit: self.limit,
+            });
+        }
         if exit.success() {
             return Ok(());
         }

@@ -33,7 +33,8 @@ pub enum Scheme {
     Https,
     /// `docker-archive:`: a file that `docker save` wrote.
     DockerArchive,
-    /// `oci:`: a directory in the OCI image layout.
+    /// `oci:`: a directory in the OCI image layout, of one image: Apptainer 1.4
+    /// takes what follows the directory for a part of its name, not for a tag.
     Oci,
     /// `oci-archive:`: such a directory as a tar file.
     OciArchive,
@@ -164,16 +165,24 @@ impl Reference {
         }
     }
 
-    /// The file or directory of this machine that a URI points at.
+    /// The file of this machine that changes when what a URI points at does.
     pub(super) fn local_source(&self) -> Option<PathBuf> {
-        match &self.kind {
-            Kind::Uri { scheme, rest } if scheme.is_local() => {
-                // A tag may follow the path: `oci:dir:tag`.
-                let path = rest.as_bytes().split(|byte| *byte == b':').next()?;
-                Some(OsStr::from_bytes(path).into())
-            }
-            _ => None,
+        let Kind::Uri { scheme, rest } = &self.kind else {
+            return None;
+        };
+        if !scheme.is_local() {
+            return None;
         }
+        let mut path = PathBuf::from(rest);
+        if !path.exists() {
+            // A tag may follow: `docker-archive:file:tag`.
+            let untagged = rest.as_bytes().split(|byte| *byte == b':').next()?;
+            path = OsStr::from_bytes(untagged).into();
+        }
+        if *scheme == Scheme::Oci {
+            path.push("index.json");
+        }
+        Some(path)
     }
 }
 

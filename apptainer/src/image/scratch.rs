@@ -18,12 +18,18 @@ impl Scratch {
     /// A new, empty one in `parent`.
     pub(super) fn new(parent: &Path) -> io::Result<Self> {
         // The lock comes first: there is never a directory that nobody holds.
-        let (lock, lock_path) = tempfile::Builder::new()
-            .prefix("work-")
-            .suffix(".lock")
-            .tempfile_in(parent)?
-            .keep()?;
-        lock.lock()?;
+        let (lock, lock_path) = loop {
+            let (lock, lock_path) = tempfile::Builder::new()
+                .prefix("work-")
+                .suffix(".lock")
+                .tempfile_in(parent)?
+                .keep()?;
+            lock.lock()?;
+            // Before it was held, somebody may have swept it away.
+            if lock_path.try_exists()? {
+                break (lock, lock_path);
+            }
+        };
         let path = lock_path.with_extension("");
         fs::create_dir(&path)?;
         Ok(Self { path, _lock: lock })

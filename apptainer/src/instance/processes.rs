@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use apptainer_sys::process::{Pid, PidFd, Process, Signal, Tree};
+use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Tree};
 use apptainer_sys::state::instance::Record;
 
 use crate::process::Ended;
@@ -60,6 +60,7 @@ impl Processes {
     /// TERM, grace, KILL; says whether all of it is gone.
     pub(super) async fn end(&self, grace: Duration) -> io::Result<bool> {
         let ended = Ended::of(&self.master)?;
+        let session = self.session()?;
         self.payload.signal(Signal::TERM)?;
         if tokio::time::timeout(grace, ended.wait()).await.is_err() {
             self.kill()?;
@@ -70,27 +71,37 @@ impl Processes {
                 return Ok(false);
             }
         }
-        self.sweep()?;
+        sweep(&session)?;
         Ok(true)
     }
 
     /// KILL, and waiting for the end where there is no runtime to wait in.
     pub(super) fn end_blocking(&self) -> io::Result<()> {
+        let session = self.session()?;
         self.kill()?;
         if !self.master.wait_ended(Some(CLEAN_UP))? {
             self.master.signal(Signal::KILL)?;
             self.master.wait_ended(Some(CLEAN_UP))?;
         }
-        self.sweep()
+        sweep(&session)
     }
 
-    /// Kills what a master that was killed leaves in its session: FUSE programs.
-    fn sweep(&self) -> io::Result<()> {
-        for member in Tree::below(self.master_pid)?.members() {
-            if member.process.session == self.master_pid {
-                member.pidfd.signal(Signal::KILL)?;
-            }
+    /// What is in the master's session, held: the FUSE programs that serve the
+    /// container are, and a master that is killed leaves them.
+    fn session(&self) -> io::Result<Vec<Member>> {
+        let tree = Tree::below(self.master_pid)?;
+        if self.master.has_ended()? {
+            // The pid may have been another's when the tree was read.
+            return Ok(Vec::new());
         }
-        Ok(())
+        let is_in = |member: &Member| member.process.session == self.master_pid;
+        Ok(tree.into_members().into_iter().filter(is_in).collect())
     }
+}
+
+fn sweep(session: &[Member]) -> io::Result<()> {
+    for member in session {
+        member.pidfd.signal(Signal::KILL)?;
+    }
+    Ok(())
 }

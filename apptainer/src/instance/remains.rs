@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use apptainer_sys::state::ConfigDir;
 use apptainer_sys::state::instance::Records;
 
 use super::lock::NameLock;
@@ -37,9 +38,24 @@ impl Remains {
 
     /// Removes the record, which a master that was killed leaves, and the logs
     /// that nobody could find.
-    pub(super) fn clear(&self) {
-        let _ = fs::remove_dir_all(self.records.folder(&self.name));
+    ///
+    /// Whoever has begun to start another of this name has the name's lock: then
+    /// the record is theirs to replace.
+    pub(super) fn clear(&self, config: &ConfigDir) {
+        if let Ok(Some(_lock)) = NameLock::try_take(config, &self.name) {
+            self.clear_locked();
+        }
         self.clear_logs();
+    }
+
+    fn clear_locked(&self) {
+        // One that cannot be read may be in the middle of being written.
+        let is_over = self.records.read(&self.name).is_ok_and(|record| {
+            record.is_none_or(|record| record.is_running().is_ok_and(|runs| !runs))
+        });
+        if is_over {
+            let _ = fs::remove_dir_all(self.records.folder(&self.name));
+        }
     }
 
     pub(super) fn clear_logs(&self) {
@@ -96,6 +112,7 @@ impl Drop for Starting {
         if let Err(error) = self.remains.end() {
             tracing::warn!(%error, name = self.remains.name, "cannot end an instance whose start was cut off");
         }
-        self.remains.clear();
+        self.remains.clear_locked();
+        self.remains.clear_logs();
     }
 }

@@ -112,7 +112,7 @@ impl Instance {
                 name: self.name.clone(),
             });
         }
-        self.remains.clear();
+        self.remains.clear(self.client.config_dir());
         self.is_over = true;
         Ok(())
     }

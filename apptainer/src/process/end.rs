@@ -9,9 +9,7 @@
 use std::io;
 use std::time::Duration;
 
-use apptainer_sys::process::{Member, Pid, PidFd, Signal, Tree};
-
-use super::Ended;
+use apptainer_sys::process::{Child, Exit, Member, Pid, PidFd, Signal, Tree};
 
 /// How long `apptainer` may take to clean up once its payload has been killed.
 /// Unmounting a FUSE file system takes it up to two seconds.
@@ -33,16 +31,23 @@ const INIT: &str = "appinit";
 
 /// A helper is served by Apptainer's own process, and never below the payload.
 fn is_helper(member: &Member, root: Pid) -> bool {
-    let process = &member.process;
-    process.parent == root && HELPERS.contains(&process.name.as_str())
+    member.process.parent == root && is_named_as_helper(member)
+}
+
+fn is_named_as_helper(member: &Member) -> bool {
+    HELPERS.contains(&member.process.name.as_str())
 }
 
 /// Sends `signal` to what runs in the container below `root`.
 ///
 /// A namespace's init is left out when it has children, for it would pass the
 /// signal on to those that have had it already.
-pub(crate) fn signal_payload(root: Pid, signal: Signal) -> io::Result<()> {
+pub(super) fn signal_payload(root: Pid, root_fd: &PidFd, signal: Signal) -> io::Result<()> {
     let tree = Tree::below(root)?;
+    // Reaped meanwhile, its pid might have stood for another process.
+    if root_fd.has_ended()? {
+        return Ok(());
+    }
     let payload = tree
         .members()
         .iter()
@@ -65,8 +70,12 @@ pub(crate) fn signal_payload(root: Pid, signal: Signal) -> io::Result<()> {
 /// does yet. What is left of it then ends by itself.
 ///
 /// Everything is halted first, so that nothing gets away by forking.
-pub(crate) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<()> {
+pub(super) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<()> {
     root_fd.signal(Signal::STOP)?;
+    // Halted it cannot end, so its pid stays its own.
+    if root_fd.has_ended()? {
+        return Ok(());
+    }
     let tree = Tree::halted_below(root);
     let killed = tree.and_then(|tree| {
         let (helpers, payload): (Vec<_>, Vec<_>) = tree
@@ -93,20 +102,12 @@ pub(crate) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<()> {
     killed
 }
 
-/// Kills what runs in the container below `root` and waits until `root` has
-/// ended, which is made to where it does not by itself.
-pub(crate) async fn kill(root: Pid, ended: &Ended) -> io::Result<()> {
-    kill_payload(root, ended.pidfd())?;
-    if let Ok(ended) = tokio::time::timeout(CLEAN_UP, ended.wait()).await {
-        return ended;
-    }
-    kill_everything(root, ended.pidfd())?;
-    ended.wait().await
-}
-
 /// Kills `root` and everything below it, helpers too.
 pub(super) fn kill_everything(root: Pid, root_fd: &PidFd) -> io::Result<()> {
     root_fd.signal(Signal::STOP)?;
+    if root_fd.has_ended()? {
+        return Ok(());
+    }
     let tree = Tree::halted_below(root)?;
     for member in tree.members() {
         member.pidfd.signal(Signal::KILL)?;
@@ -114,12 +115,24 @@ pub(super) fn kill_everything(root: Pid, root_fd: &PidFd) -> io::Result<()> {
     root_fd.signal(Signal::KILL)
 }
 
-/// Kills what a dead session leader left behind.
-pub(super) fn sweep(root: Pid) -> io::Result<()> {
-    for member in Tree::below(root)?.members() {
-        if member.process.session == root {
-            member.pidfd.signal(Signal::KILL)?;
+/// Reaps `root` if it has ended, and first kills what it left: all of its session
+/// where it was to be killed, else the helpers that it did not live to take down.
+pub(super) fn reap(root: &mut Child, was_killed: bool) -> io::Result<Option<Exit>> {
+    if root.is_reaped() {
+        return root.try_wait();
+    }
+    let Some(exit) = root.peek()? else {
+        return Ok(None);
+    };
+    // 255 is what it ends with when it fails midway.
+    let may_leave_helpers = matches!(exit, Exit::Signal(_) | Exit::Code(255));
+    if was_killed || may_leave_helpers {
+        for member in Tree::below(root.pid())?.members() {
+            let is_left = was_killed || is_named_as_helper(member);
+            if is_left && member.process.session == root.pid() {
+                member.pidfd.signal(Signal::KILL)?;
+            }
         }
     }
-    Ok(())
+    root.try_wait()
 }

@@ -1,10 +1,13 @@
 //! Processes of `apptainer`, awaited, and ended without leaving anything.
 
 mod end;
+mod ended;
 mod reaper;
+mod root;
 mod running;
 mod tail;
 
-pub(crate) use end::{kill, kill_payload, signal_payload};
-pub(crate) use running::{Ended, OnDrop, Running};
+pub(crate) use ended::Ended;
+pub(crate) use root::Root;
+pub(crate) use running::{OnDrop, Running};
 pub(crate) use tail::{Tail, read_available};

@@ -11,13 +11,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use apptainer_sys::process::{Child, Exit};
+use apptainer_sys::process::Child;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{OnDrop, end};
+use super::end;
 
 struct Orphan {
     child: Child,
+    was_killed: bool,
     /// When to kill what is left, while that has not been done.
     deadline: Option<Instant>,
     /// Dropped when the process has ended.
@@ -31,11 +32,12 @@ struct Reaper {
 
 /// Takes over a process. One that was killed is killed again, helpers and all,
 /// if it does not end by itself.
-pub(super) fn adopt(child: Child, on_drop: OnDrop, kept: Vec<Box<dyn Any + Send>>) {
+pub(super) fn adopt(child: Child, was_killed: bool, kept: Vec<Box<dyn Any + Send>>) {
     static REAPER: OnceLock<Mutex<Option<Reaper>>> = OnceLock::new();
-    let deadline = (on_drop == OnDrop::Kill).then(|| Instant::now() + end::CLEAN_UP);
+    let deadline = was_killed.then(|| Instant::now() + end::CLEAN_UP);
     let orphan = Orphan {
         child,
+        was_killed,
         deadline,
         _kept: kept,
     };
@@ -97,13 +99,8 @@ fn wait(orphans: &[Orphan], woken: &PipeReader) -> bool {
 
 /// Does what is due for a process; says whether it is done with.
 fn settle(orphan: &mut Orphan) -> bool {
-    match orphan.child.try_wait() {
-        Ok(Some(exit)) => {
-            if matches!(exit, Exit::Signal(_)) {
-                let _ = end::sweep(orphan.child.pid());
-            }
-            true
-        }
+    match end::reap(&mut orphan.child, orphan.was_killed) {
+        Ok(Some(_)) => true,
         Ok(None) => {
             if orphan
                 .deadline

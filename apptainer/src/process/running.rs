@@ -4,12 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
 
-use apptainer_sys::process::{Child, Exit, Pid, PidFd, Spawn, SpawnError, SpawnStage};
-use tokio::io::unix::AsyncFd;
+use apptainer_sys::process::{Child, Exit, Spawn, SpawnError, SpawnStage};
 
-use super::{end, reaper};
+use super::{Ended, Root, end, reaper};
 
 /// What becomes of a process that is dropped before it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +22,7 @@ pub(crate) enum OnDrop {
 /// thread of its own: that needs no runtime.
 pub(crate) struct Running {
     child: Option<Child>,
-    ended: Ended,
+    root: Root,
     on_drop: OnDrop,
     kept: Vec<Box<dyn Any + Send>>,
 }
@@ -43,15 +41,15 @@ impl Running {
             return Err(failed(source));
         }
         let child = spawn.spawn()?;
-        match Ended::of(child.pidfd()) {
-            Ok(ended) => Ok(Self {
+        match Root::of(&child) {
+            Ok(root) => Ok(Self {
                 child: Some(child),
-                ended,
+                root,
                 on_drop,
                 kept: Vec::new(),
             }),
             Err(error) => {
-                reaper::adopt(child, OnDrop::Kill, Vec::new());
+                reaper::adopt(child, true, Vec::new());
                 Err(failed(error))
             }
         }
@@ -78,20 +76,30 @@ impl Running {
         }
     }
 
-    /// Its pid, and a hold on it.
-    pub(crate) fn id(&self) -> Option<(Pid, &PidFd)> {
+    /// What signals go to; `None` once it has been waited for.
+    pub(crate) fn root(&self) -> Option<&Root> {
         let child = self.child.as_ref()?;
-        Some((child.pid(), child.pidfd()))
+        (!child.is_reaped()).then_some(&self.root)
     }
 
     /// Something of its own that tells when it has ended.
     pub(crate) fn ended(&self) -> io::Result<Ended> {
-        self.ended.try_clone()
+        self.root.ended().try_clone()
+    }
+
+    /// Kills it with all that it started, and waits until it has ended.
+    ///
+    /// Cancel-safe: the killing is done first.
+    pub(crate) async fn kill(&mut self) -> io::Result<Exit> {
+        if let Some(root) = self.root() {
+            root.kill().await?;
+        }
+        self.wait().await
     }
 
     /// Waits until it has ended. Cancel-safe, and the same answer each time.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
-        self.ended.wait().await?;
+        self.root.ended().wait().await?;
         self.try_wait()?
             .ok_or_else(|| io::Error::other("a process that has ended has no status"))
     }
@@ -101,7 +109,7 @@ impl Running {
         let Some(child) = &mut self.child else {
             return Ok(None);
         };
-        child.try_wait()
+        end::reap(child, self.root.was_killed())
     }
 }
 
@@ -116,58 +124,19 @@ impl fmt::Debug for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else {
+        // An error is the reaper's to meet again: it waits for the same process.
+        let has_ended = matches!(self.try_wait(), Ok(Some(_)));
+        let kept = self.release();
+        let Some(child) = self.child.take() else {
             return;
         };
-        let kept = self.release();
-        // An error is the reaper's to meet again: it waits for the same process.
-        let has_ended = matches!(child.try_wait(), Ok(Some(_)));
         if has_ended && kept.is_empty() {
             return;
         }
-        if !has_ended && self.on_drop == OnDrop::Kill {
-            let _ = end::kill_payload(child.pid(), child.pidfd());
+        let is_killed = self.on_drop == OnDrop::Kill || self.root.was_killed();
+        if !has_ended && is_killed {
+            let _ = self.root.kill_payload();
         }
-        reaper::adopt(child, self.on_drop, kept);
-    }
-}
-
-/// Tells when a process has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pidfd: AsyncFd<PidFd>,
-}
-
-impl Ended {
-    /// Watches the process. Must be called in a tokio runtime.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe for types whose descriptor may change; a PidFd owns \
-            one descriptor from first to last"
-    )]
-    pub(crate) fn of(pidfd: &PidFd) -> io::Result<Self> {
-        let interest = tokio::io::Interest::READABLE;
-        Ok(Self {
-            pidfd: AsyncFd::with_interest(pidfd.try_clone()?, interest)?,
-        })
-    }
-
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Self::of(self.pidfd.get_ref())
-    }
-
-    /// Waits until it has ended. Cancel-safe.
-    pub(crate) async fn wait(&self) -> io::Result<()> {
-        self.pidfd.readable().await?.retain_ready();
-        Ok(())
-    }
-
-    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.pidfd.poll_read_ready(context))?.retain_ready();
-        Poll::Ready(Ok(()))
-    }
-
-    pub(crate) fn pidfd(&self) -> &PidFd {
-        self.pidfd.get_ref()
+        reaper::adopt(child, is_killed, kept);
     }
 }

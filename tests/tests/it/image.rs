@@ -138,6 +138,7 @@ async fn archives_and_layouts_are_images_too() {
     let world = World::new().await;
     let archive = busybox_archive();
     for transport in ["oci-archive", "docker-archive", "oci"] {
+        // Of a layout, Apptainer 1.4 takes the directory, without a tag.
         let target = world.folder().join(transport);
         let copied = std::process::Command::new("skopeo")
             .args(["copy", "--quiet"])
@@ -150,8 +151,7 @@ async fn archives_and_layouts_are_images_too() {
             "{}",
             String::from_utf8_lossy(&copied.stderr)
         );
-        let tag = if transport == "oci" { ":one" } else { "" };
-        let reference = format!("{transport}:{}{tag}", target.display());
+        let reference = format!("{transport}:{}", target.display());
         let image = world.client().image(&reference).await.unwrap();
         says_hello(&image).await;
     }
