@@ -58,8 +58,9 @@ pub enum Session {
 /// A process to start.
 ///
 /// A builder in the manner of [`std::process::Command`], except that the
-/// program is a path, never looked up, and that descriptors are inherited only
-/// when they are named.
+/// program is a path, never looked up, and that descriptors can be handed on by
+/// [number](Self::inherit). What the caller has opened without close-on-exec is
+/// inherited, as there.
 #[derive(Debug)]
 pub struct Spawn {
     program: PathBuf,
