@@ -5,8 +5,8 @@
 
 mod discover;
 mod environment;
+mod examples;
 mod exec;
-mod exec_example;
 mod exec_failures;
 mod image;
 mod instance;
