@@ -39,3 +39,7 @@ mod version;
 pub use feature::Feature;
 pub use install::{Install, InstallError, PROGRAM_VARIABLE};
 pub use version::{ParseVersionError, Version};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -49,3 +49,7 @@ pub use error::{ApptainerFailure, Error};
 pub use exec::{Child, Command, ExitStatus, Output, Stdio};
 pub use image::{Image, Reference, Rootfs};
 pub use instance::Instance;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
