@@ -113,7 +113,11 @@ fn sessions_and_groups_are_its_own_where_asked_for() {
 #[test]
 fn signals_are_as_a_shell_would_leave_them() {
     // Rust programs ignore SIGPIPE; what they start must not.
-    let captured = output(shell("grep -E '^Sig(Blk|Ign)' /proc/$$/status"));
+    let mut spawn = Spawn::new("/usr/bin/grep");
+    spawn
+        .args(["-E", "^Sig(Blk|Ign)", "/proc/self/status"])
+        .stdout(Stdio::pipe());
+    let captured = output(spawn);
     let text = text(&captured);
     let mask = |name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();

@@ -104,7 +104,9 @@ impl Child {
                 return;
             }
             fired.store(true, Ordering::Release);
-            end(&root, grace).await;
+            if let Err(error) = root.end(grace).await {
+                tracing::warn!(%error, pid = root.pid(), "cannot kill a command whose time is over");
+            }
         });
         self.watchdog = Some(Watchdog { has_fired, task });
         Ok(())
@@ -231,18 +233,6 @@ impl Child {
                 stderr: String::from_utf8_lossy(&tail).into_owned(),
             }))),
         }
-    }
-}
-
-/// TERM, grace, KILL.
-async fn end(root: &Root, grace: Duration) {
-    let sent = root.signal_payload(Signal::TERM);
-    let obeyed = tokio::time::timeout(grace, root.ended().wait()).await;
-    if sent.is_ok() && obeyed.is_ok() {
-        return;
-    }
-    if let Err(error) = root.kill().await {
-        tracing::warn!(%error, pid = root.pid(), "cannot kill a command whose time is over");
     }
 }
 

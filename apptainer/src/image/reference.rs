@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_local_source_ends_where_its_tag_begins() {
         let source = |text: &str| Reference::parse(text).unwrap().local_source();
-        assert_eq!(source("oci:/a/b:latest"), Some("/a/b".into()));
+        assert_eq!(source("oci:/a/b:latest"), Some("/a/b/index.json".into()));
         assert_eq!(source("docker-archive:x.tar"), Some("x.tar".into()));
         assert_eq!(source("docker://x"), None);
     }

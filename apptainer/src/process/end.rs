@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use apptainer_sys::process::{Child, Exit, Member, Pid, PidFd, Signal, Tree};
 
+use super::Ended;
+
 /// How long `apptainer` may take to clean up once its payload has been killed.
 /// Unmounting a FUSE file system takes it up to two seconds.
 pub(super) const CLEAN_UP: Duration = Duration::from_secs(4);
@@ -69,19 +71,19 @@ pub(super) fn signal_payload(root: Pid, root_fd: &PidFd, signal: Signal) -> io::
 /// Kills what runs in the container below `root`, and `root` too when nothing
 /// does yet. What is left of it then ends by itself.
 ///
-/// Everything is halted first, so that nothing gets away by forking.
-pub(super) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<()> {
+/// Everything is halted first, so that nothing gets away by forking. Gives back
+/// what it has killed.
+pub(super) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<Vec<Member>> {
     root_fd.signal(Signal::STOP)?;
     // Halted it cannot end, so its pid stays its own.
     if root_fd.has_ended()? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tree = Tree::halted_below(root);
     let killed = tree.and_then(|tree| {
-        let (helpers, payload): (Vec<_>, Vec<_>) = tree
-            .members()
-            .iter()
-            .partition(|member| is_helper(member, root));
+        let members = tree.into_members();
+        let is_helper = |member: &Member| is_helper(member, root);
+        let (helpers, payload): (Vec<_>, Vec<_>) = members.into_iter().partition(is_helper);
         for member in &payload {
             member.pidfd.signal(Signal::KILL)?;
         }
@@ -96,7 +98,7 @@ pub(super) fn kill_payload(root: Pid, root_fd: &PidFd) -> io::Result<()> {
             };
             helper.pidfd.signal(signal)?;
         }
-        Ok(())
+        Ok(payload)
     });
     root_fd.signal(Signal::CONT)?;
     killed
@@ -115,24 +117,62 @@ pub(super) fn kill_everything(root: Pid, root_fd: &PidFd) -> io::Result<()> {
     root_fd.signal(Signal::KILL)
 }
 
-/// Reaps `root` if it has ended, and first kills what it left: all of its session
+/// Kills what `root` left, which has ended and not been reaped: all of its session
 /// where it was to be killed, else the helpers that it did not live to take down.
-pub(super) fn reap(root: &mut Child, was_killed: bool) -> io::Result<Option<Exit>> {
-    if root.is_reaped() {
-        return root.try_wait();
-    }
-    let Some(exit) = root.peek()? else {
-        return Ok(None);
-    };
+/// Gives back what it has killed.
+fn sweep(root: &Child, exit: Exit, was_killed: bool) -> io::Result<Vec<Member>> {
     // 255 is what it ends with when it fails midway.
     let may_leave_helpers = matches!(exit, Exit::Signal(_) | Exit::Code(255));
-    if was_killed || may_leave_helpers {
-        for member in Tree::below(root.pid())?.members() {
-            let is_left = was_killed || is_named_as_helper(member);
-            if is_left && member.process.session == root.pid() {
-                member.pidfd.signal(Signal::KILL)?;
-            }
-        }
+    if !was_killed && !may_leave_helpers {
+        return Ok(Vec::new());
+    }
+    let session = root.pid();
+    let mut left = Tree::below(session)?.into_members();
+    left.retain(|member| {
+        member.process.session == session && (was_killed || is_named_as_helper(member))
+    });
+    for member in &left {
+        member.pidfd.signal(Signal::KILL)?;
+    }
+    Ok(left)
+}
+
+/// Reaps `root` if it has ended, and first kills what it left: while it has not
+/// been reaped, its pid is its own.
+pub(super) fn reap(root: &mut Child, was_killed: bool) -> io::Result<Option<Exit>> {
+    if !root.is_reaped()
+        && let Some(exit) = root.peek()?
+    {
+        sweep(root, exit, was_killed)?;
     }
     root.try_wait()
+}
+
+/// The same, and waits until what it left has ended too.
+pub(super) async fn reap_all(root: &mut Child, was_killed: bool) -> io::Result<Option<Exit>> {
+    if !root.is_reaped()
+        && let Some(exit) = root.peek()?
+    {
+        gone(&sweep(root, exit, was_killed)?).await?;
+    }
+    root.try_wait()
+}
+
+/// Waits until all that was killed has ended. What waits for a file system that
+/// does not answer may take for ever, and is left behind.
+pub(super) async fn gone(killed: &[Member]) -> io::Result<()> {
+    let all = async {
+        for member in killed {
+            if !member.pidfd.has_ended()? {
+                Ended::of(&member.pidfd)?.wait().await?;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(CLEAN_UP, all)
+        .await
+        .unwrap_or_else(|_| {
+            tracing::warn!("processes that were killed have not ended");
+            Ok(())
+        })
 }

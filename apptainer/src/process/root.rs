@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use apptainer_sys::process::{Child, Pid, Signal};
+use apptainer_sys::process::{Child, Member, Pid, Signal};
 
 use super::{Ended, end};
 
@@ -56,6 +57,10 @@ impl Root {
 
     /// Kills what runs in the container, so that it ends by itself.
     pub(crate) fn kill_payload(&self) -> io::Result<()> {
+        self.begin_to_kill().map(drop)
+    }
+
+    fn begin_to_kill(&self) -> io::Result<Vec<Member>> {
         self.was_killed.store(true, Ordering::Release);
         end::kill_payload(self.pid, self.ended.pidfd())
     }
@@ -63,11 +68,24 @@ impl Root {
     /// Kills what runs in the container and waits until it has ended, which it is
     /// made to where it does not by itself.
     pub(crate) async fn kill(&self) -> io::Result<()> {
-        self.kill_payload()?;
-        if let Ok(ended) = tokio::time::timeout(end::CLEAN_UP, self.ended.wait()).await {
-            return ended;
+        let killed = self.begin_to_kill()?;
+        let ended = tokio::time::timeout(end::CLEAN_UP, self.ended.wait()).await;
+        if ended.is_err() {
+            end::kill_everything(self.pid, self.ended.pidfd())?;
+            self.ended.wait().await?;
         }
-        end::kill_everything(self.pid, self.ended.pidfd())?;
-        self.ended.wait().await
+        end::gone(&killed).await
+    }
+
+    /// TERM, grace, KILL.
+    pub(crate) async fn end(&self, grace: Duration) -> io::Result<()> {
+        // What does not obey, though the command itself does, is killed in the end.
+        self.was_killed.store(true, Ordering::Release);
+        let sent = self.signal_payload(Signal::TERM);
+        let obeyed = tokio::time::timeout(grace, self.ended.wait()).await;
+        if sent.is_ok() && obeyed.is_ok() {
+            return Ok(());
+        }
+        self.kill().await
     }
 }

@@ -100,8 +100,11 @@ impl Running {
     /// Waits until it has ended. Cancel-safe, and the same answer each time.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
         self.root.ended().wait().await?;
-        self.try_wait()?
-            .ok_or_else(|| io::Error::other("a process that has ended has no status"))
+        let exit = match &mut self.child {
+            Some(child) => end::reap_all(child, self.root.was_killed()).await?,
+            None => None,
+        };
+        exit.ok_or_else(|| io::Error::other("a process that has ended has no status"))
     }
 
     /// How it ended, if it has.

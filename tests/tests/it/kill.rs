@@ -114,6 +114,25 @@ async fn killing_takes_children_and_grandchildren_along() {
     places.finish(world).await;
 }
 
+#[tokio::test]
+async fn a_timeout_ends_what_ignores_sigterm_too() {
+    let world = World::new().await;
+    let places = Places::of(&world).await;
+    let script = "(trap '' TERM; sleep 100) & echo begun; exec sleep 100";
+    for (place, mut command) in places.commands("sh") {
+        let output = command
+            .args(["-c", script])
+            .timeout(Duration::from_secs(1))
+            .output()
+            .await
+            .unwrap();
+        assert!(output.timed_out, "{place}");
+        assert_eq!(output.stdout, "begun\n", "{place}");
+        assert_eq!(sleepers(), 0, "{place}");
+    }
+    places.finish(world).await;
+}
+
 /// How many `sleep`s run that this test started.
 fn sleepers() -> usize {
     let uid = nix::unistd::geteuid().as_raw();
