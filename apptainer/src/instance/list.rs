@@ -55,21 +55,26 @@ pub(super) fn records(client: &Apptainer, name: &str) -> Result<Records, Instanc
 }
 
 /// The record of an instance, if that runs. Waits a little for one that is being
-/// written.
-async fn running(records: &Records, name: &str) -> Result<Option<Record>, InstanceError> {
+/// written; one that stays half written was left so when its writer was killed.
+pub(super) async fn running(
+    records: &Records,
+    name: &str,
+) -> Result<Option<Record>, InstanceError> {
     const TRIES: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(5);
     let mut tries = 0;
     let record = loop {
         match records.read(name) {
-            Ok(record) => break record,
+            Ok(Some(record)) => break record,
+            Ok(None) => return Ok(None),
             Err(RecordError::Malformed { .. }) if tries < TRIES => tries += 1,
+            Err(error @ RecordError::Malformed { .. }) => {
+                tracing::warn!(%error, "taking a damaged record for that of a dead instance");
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(PAUSE).await;
-    };
-    let Some(record) = record else {
-        return Ok(None);
     };
     let is_running = record.is_running().map_err(|source| InstanceError::Io {
         doing: "look at",

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use apptainer_sys::state::ConfigDir;
-use apptainer_sys::state::instance::Records;
+use apptainer_sys::state::instance::{Record, Records};
 
 use super::lock::NameLock;
 use super::processes::Processes;
@@ -43,19 +43,17 @@ impl Remains {
     /// the record is theirs to replace.
     pub(super) fn clear(&self, config: &ConfigDir) {
         if let Ok(Some(_lock)) = NameLock::try_take(config, &self.name) {
-            self.clear_locked();
+            // One that cannot be read is being written, past our lock.
+            let is_over = self.records.read(&self.name).is_ok_and(is_over);
+            if is_over {
+                self.clear_record();
+            }
         }
         self.clear_logs();
     }
 
-    fn clear_locked(&self) {
-        // One that cannot be read may be in the middle of being written.
-        let is_over = self.records.read(&self.name).is_ok_and(|record| {
-            record.is_none_or(|record| record.is_running().is_ok_and(|runs| !runs))
-        });
-        if is_over {
-            let _ = fs::remove_dir_all(self.records.folder(&self.name));
-        }
+    fn clear_record(&self) {
+        let _ = fs::remove_dir_all(self.records.folder(&self.name));
     }
 
     pub(super) fn clear_logs(&self) {
@@ -112,7 +110,20 @@ impl Drop for Starting {
         if let Err(error) = self.remains.end() {
             tracing::warn!(%error, name = self.remains.name, "cannot end an instance whose start was cut off");
         }
-        self.remains.clear_locked();
+        // One that cannot be read is what we killed in the middle of writing it.
+        if self
+            .remains
+            .records
+            .read(&self.remains.name)
+            .map_or(true, is_over)
+        {
+            self.remains.clear_record();
+        }
         self.remains.clear_logs();
     }
+}
+
+/// Whether a record tells of nothing that runs.
+fn is_over(record: Option<Record>) -> bool {
+    record.is_none_or(|record| record.is_running().is_ok_and(|runs| !runs))
 }

@@ -13,7 +13,7 @@ use apptainer_sys::exit::{Failure, FailureKind};
 use apptainer_sys::process::{Session, Spawn, Stdio};
 use apptainer_sys::state::instance::{Records, is_valid_name};
 
-use super::list::records;
+use super::list::{records, running};
 use super::lock::NameLock;
 use super::processes::Processes;
 use super::remains::{Naming, Remains, Starting};
@@ -64,19 +64,17 @@ impl Container {
         };
         let lock = NameLock::try_take(client.config_dir(), name).map_err(io_error)?;
         let lock = lock.ok_or_else(taken)?;
-        if let Some(record) = records.read(name)?
-            && record.is_running().map_err(io_error)?
-        {
+        if running(&records, name).await?.is_some() {
             return Err(taken());
         }
         let log_start = length(&records.logs(name)[1]);
         let remains = Remains::new(records.clone(), name, naming);
         let starting = Arc::new(Starting::new(remains.clone(), lock));
         let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
-        let mut running = Running::spawn(spawn, OnDrop::Kill)?;
-        running.keep(Arc::clone(&starting));
-        let [_, _, stderr] = running.take_pipes();
-        let exit = running.wait().await.map_err(io_error)?;
+        let mut process = Running::spawn(spawn, OnDrop::Kill)?;
+        process.keep(Arc::clone(&starting));
+        let [_, _, stderr] = process.take_pipes();
+        let exit = process.wait().await.map_err(io_error)?;
         let stderr = stderr.map(read_available).unwrap_or_default();
         let log = log_since(&records, name, log_start);
         // Nothing is awaited between this and having the instance.
@@ -110,7 +108,7 @@ impl Container {
                 log,
             }
         };
-        let kept = running.release();
+        let kept = process.release();
         blocking(move || drop((kept, starting))).await;
         Err(error)
     }

@@ -1,12 +1,14 @@
 //! Instances that do what they are told.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apptainer::Contain;
 use apptainer::sys::exit::FailureKind;
 use apptainer::sys::process::Process;
+use apptainer::sys::state::ConfigDir;
+use apptainer::sys::state::instance::Records;
 use fixtures::World;
 
 #[tokio::test]
@@ -105,6 +107,31 @@ async fn a_start_dropped_at_any_moment_leaves_nothing() {
         }
     }
     world.finish();
+}
+
+#[tokio::test]
+async fn a_record_that_was_left_half_written_is_no_obstacle() {
+    let world = World::new().await;
+    let container = world.container().await;
+    let instance = container.start_as("cut").await.unwrap();
+    let record = instance_record(&world, "cut");
+    instance.stop().await.unwrap();
+    fs::create_dir_all(record.parent().unwrap()).unwrap();
+    fs::write(&record, "{\"pid\": 1").unwrap();
+    assert!(world.client().instances().await.unwrap().is_empty());
+    let instance = container.start_as("cut").await.unwrap();
+    assert_eq!(world.client().instances().await.unwrap().len(), 1);
+    instance.stop().await.unwrap();
+    world.finish();
+}
+
+/// Where Apptainer has put the record of an instance that runs.
+fn instance_record(world: &World, name: &str) -> PathBuf {
+    let config = ConfigDir::at(world.folder().join("config"));
+    let records = Records::of(&config).unwrap();
+    let record = records.folder(name).join(format!("{name}.json"));
+    assert!(record.exists());
+    record
 }
 
 /// What was cut off is killed at once and cleans up in the background.

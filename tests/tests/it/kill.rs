@@ -98,7 +98,7 @@ async fn a_command_that_ends_in_time_has_not_timed_out() {
 async fn killing_takes_children_and_grandchildren_along() {
     let world = World::new().await;
     let places = Places::of(&world).await;
-    let script = "sh -c 'sleep 100 & sleep 100' & (sleep 100 &); echo begun; wait";
+    let script = "sh -c 'sleep 1001 & sleep 1001' & (sleep 1001 &); echo begun; wait";
     for (place, mut command) in places.commands("sh") {
         let mut child = command
             .args(["-c", script])
@@ -107,9 +107,12 @@ async fn killing_takes_children_and_grandchildren_along() {
             .unwrap();
         let mut stream = child.stream().unwrap();
         assert!(stream.next().await.is_some(), "{place}");
+        while sleepers("1001") < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         child.kill().await.unwrap();
         assert!(!child.wait().await.unwrap().success(), "{place}");
-        assert_eq!(sleepers(), 0, "{place}");
+        assert_eq!(sleepers("1001"), 0, "{place}");
     }
     places.finish(world).await;
 }
@@ -118,7 +121,7 @@ async fn killing_takes_children_and_grandchildren_along() {
 async fn a_timeout_ends_what_ignores_sigterm_too() {
     let world = World::new().await;
     let places = Places::of(&world).await;
-    let script = "(trap '' TERM; sleep 100) & echo begun; exec sleep 100";
+    let script = "(trap '' TERM; sleep 1002) & echo begun; exec sleep 1002";
     for (place, mut command) in places.commands("sh") {
         let output = command
             .args(["-c", script])
@@ -128,21 +131,18 @@ async fn a_timeout_ends_what_ignores_sigterm_too() {
             .unwrap();
         assert!(output.timed_out, "{place}");
         assert_eq!(output.stdout, "begun\n", "{place}");
-        assert_eq!(sleepers(), 0, "{place}");
+        assert_eq!(sleepers("1002"), 0, "{place}");
     }
     places.finish(world).await;
 }
 
-/// How many `sleep`s run that this test started.
-fn sleepers() -> usize {
-    let uid = nix::unistd::geteuid().as_raw();
-    let is_mine = |process: &&Process| {
-        let folder = std::fs::metadata(format!("/proc/{}", process.pid));
-        let owner = folder.map(|folder| std::os::unix::fs::MetadataExt::uid(&folder));
+/// How many run of `sleep SECONDS`.
+fn sleepers(seconds: &str) -> usize {
+    let is_one = |process: &&Process| {
         let words = Process::command_line(process.pid).unwrap_or_default();
-        owner.is_ok_and(|owner| owner == uid) && words.last().is_some_and(|word| word == b"100")
+        words == [b"sleep", seconds.as_bytes()]
     };
-    Process::all().unwrap().iter().filter(is_mine).count()
+    Process::all().unwrap().iter().filter(is_one).count()
 }
 
 #[tokio::test]
