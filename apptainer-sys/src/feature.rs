@@ -17,6 +17,12 @@ pub enum Feature {
     SharedNamespaces,
     /// `--all` on `instance list`.
     InstanceListAll,
+    /// The commands `keyserver ..`, and the flag `--order` with them.
+    Keyservers,
+    /// The commands `registry ..`.
+    Registries,
+    /// `--no-default` on `remote add`.
+    RemoteNoDefault,
     /// `--authfile` on what talks to registries.
     Authfile,
     /// `--arch` and `--arch-variant` on `build`.
@@ -43,6 +49,8 @@ pub enum Feature {
     IgnoreProot,
     /// `--reproducible` on `build` and `pull`.
     Reproducible,
+    /// `--tmpdir` on `overlay create` and `plugin compile`.
+    Tmpdir,
 }
 
 /// The oldest Apptainer that these bindings speak to.
@@ -54,9 +62,13 @@ impl Feature {
     /// Source: the flags registered at each of Apptainer's release tags.
     pub const fn since(self) -> Version {
         match self {
-            Self::Cwd | Self::NoPid | Self::SharedNamespaces | Self::InstanceListAll => {
-                Version::new(1, 3, 0)
-            }
+            Self::Cwd
+            | Self::NoPid
+            | Self::SharedNamespaces
+            | Self::InstanceListAll
+            | Self::Keyservers
+            | Self::Registries
+            | Self::RemoteNoDefault => Version::new(1, 3, 0),
             Self::Authfile
             | Self::BuildArch
             | Self::MksquashfsArgs
@@ -69,7 +81,8 @@ impl Feature {
             | Self::IntelHpu
             | Self::NoEnv
             | Self::IgnoreProot
-            | Self::Reproducible => Version::new(1, 5, 0),
+            | Self::Reproducible
+            | Self::Tmpdir => Version::new(1, 5, 0),
         }
     }
 }

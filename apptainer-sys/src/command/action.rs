@@ -212,13 +212,3 @@ options! {
         sharens: switch = "--sharens" since SharedNamespaces;
     }
 }
-
-impl Group for ForegroundOptions {
-    fn emit(&self, argv: &mut Vec<OsString>) {
-        self.emit_flags(argv);
-    }
-
-    fn check(&self, found: Version) -> Result<(), CommandError> {
-        self.check_flags(found)
-    }
-}

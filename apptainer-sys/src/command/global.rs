@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::{Arity, Flag};
+
 /// How much Apptainer says on its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verbosity {
@@ -28,16 +30,29 @@ pub struct GlobalOptions {
     pub no_color: bool,
     /// `--config`: another `apptainer.conf` (root, or an unprivileged install).
     pub config: Option<PathBuf>,
+    /// `--build-config`: the configuration that building containers needs.
+    pub build_config: bool,
 }
 
 impl GlobalOptions {
+    /// The flags that this type knows, each once.
+    pub const FLAGS: &'static [Flag] = &[
+        Flag::new("--debug", Arity::Switch, None),
+        Flag::new("--verbose", Arity::Switch, None),
+        Flag::new("--quiet", Arity::Switch, None),
+        Flag::new("--silent", Arity::Switch, None),
+        Flag::new("--nocolor", Arity::Switch, None),
+        Flag::new("--config", Arity::Value, None),
+        Flag::new("--build-config", Arity::Switch, None),
+    ];
+
     /// What the `apptainer` crate uses: errors only, without colours, so that
     /// a command's standard error is the command's own.
     pub fn silent() -> Self {
         Self {
             verbosity: Verbosity::Silent,
             no_color: true,
-            config: None,
+            ..Self::default()
         }
     }
 
@@ -56,6 +71,9 @@ impl GlobalOptions {
         }
         if let Some(config) = &self.config {
             argv.extend(["--config".into(), config.into()]);
+        }
+        if self.build_config {
+            argv.push("--build-config".into());
         }
         argv
     }

@@ -14,14 +14,41 @@ use crate::{Feature, Version};
 pub struct Flag {
     /// Its long name: `--bind`.
     pub name: &'static str,
+    /// What stands behind it.
+    pub arity: Arity,
     /// What Apptainer must have for it; `None` where every supported one has it.
     pub since: Option<Feature>,
 }
 
+/// What stands behind a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arity {
+    /// Nothing.
+    Switch,
+    /// A value; of several, the last counts.
+    Value,
+    /// A value, as often as there are any.
+    Each,
+    /// Values as a line of CSV, as often as there are any.
+    List,
+}
+
 impl Flag {
-    pub(crate) const fn new(name: &'static str, since: Option<Feature>) -> Self {
-        Self { name, since }
+    pub(crate) const fn new(name: &'static str, arity: Arity, since: Option<Feature>) -> Self {
+        Self { name, arity, since }
     }
+}
+
+/// A command of Apptainer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandInfo {
+    /// The words that name it: `["instance", "start"]`.
+    pub name: &'static [&'static str],
+    /// What Apptainer must have for it; `None` where every supported one has it.
+    pub since: Option<Feature>,
+    /// The flags that it takes: those that it shares with others, and its own.
+    pub flags: &'static [&'static [Flag]],
 }
 
 /// A value that stands behind a flag.
@@ -163,6 +190,15 @@ pub(crate) fn positional(word: &OsStr) -> OsString {
     }
 }
 
+/// Adds what stands behind the flags, so that it is never taken for one of them.
+pub(crate) fn append_positional(argv: &mut Vec<OsString>, words: Vec<OsString>) {
+    let looks_like_flag = |word: &OsString| word.as_bytes().starts_with(b"-");
+    if words.first().is_some_and(looks_like_flag) {
+        argv.push("--".into());
+    }
+    argv.extend(words);
+}
+
 /// A set of flags that several commands share.
 pub(crate) trait Group {
     fn emit(&self, argv: &mut Vec<OsString>);
@@ -199,13 +235,16 @@ impl Positional for Vec<OsString> {
 /// flags, and how they become words.
 ///
 /// `pub group NAME { flags.. }` is a set of flags that several commands share.
-/// `pub command NAME = [words] { groups {..} positional {..} flags {..} }` is a
-/// command: its name on the command line, the groups it shares, what stands
-/// behind its flags, and flags of its own.
+/// `pub command NAME = [words] since Feature under parent: Options { groups {..}
+/// positional {..} flags {..} }` is a command: its name on the command line, what
+/// it needs, the flags that stand within its name, the groups it shares, what
+/// stands behind its flags, and flags of its own.
 ///
 /// A flag is `name: KIND = "--flag" since Feature;` with one of the kinds
 /// `switch` (present or not), `value(T)` (the last one set counts), `each(T)`
-/// (repeated) and `list(T)` (repeated, each read as CSV).
+/// (repeated), `list(T)` (repeated, each read as CSV), `mode` (a switch that only
+/// the constructors set) and `answer(T)` (a switch that is asked about on the
+/// terminal unless it is there, as `--flag=true` or `--flag=false`).
 macro_rules! options {
     (
         $(#[$meta:meta])*
@@ -225,11 +264,14 @@ macro_rules! options {
         impl $name {
             options! { @methods $( $(#[$doc])* $field $kind $(($ty))? = $flag $(since $feature)?; )* }
         }
+
+        options! { @group $name $($variables)? }
     };
 
     (
         $(#[$meta:meta])*
-        pub command $name:ident = $words:tt {
+        pub command $name:ident = [$($word:literal),+]
+            $(since $command_since:ident)? $(under $parent:ident : $parent_ty:ty)? {
             groups { $( $(#[$group_doc:meta])* $group:ident : $group_ty:ty, )* }
             positional { $( $positional:ident : $positional_ty:ty, )* }
             flags {
@@ -240,6 +282,10 @@ macro_rules! options {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
+            $(
+                /// What stands before the last word of its name.
+                pub $parent: $parent_ty,
+            )?
             $( $(#[$group_doc])* pub $group: $group_ty, )*
             $( $positional: $positional_ty, )*
             $( $field: options!(@type $kind $(($ty))?), )*
@@ -247,8 +293,16 @@ macro_rules! options {
         }
 
         impl $name {
+            /// Its name and the flags that it takes.
+            pub const COMMAND: crate::command::CommandInfo = crate::command::CommandInfo {
+                name: &[$($word),+],
+                since: options!(@since $($command_since)?),
+                flags: &[$( <$group_ty>::FLAGS, )* Self::FLAGS],
+            };
+
             fn unset() -> Self {
                 Self {
+                    $( $parent: Default::default(), )?
                     $( $group: Default::default(), )*
                     $( $positional: Default::default(), )*
                     $( $field: Default::default(), )*
@@ -263,13 +317,22 @@ macro_rules! options {
 
         impl crate::command::Subcommand for $name {
             fn name(&self) -> &'static [&'static str] {
-                &$words
+                Self::COMMAND.name
             }
+
+            $(
+                fn parent_arguments(&self, argv: &mut Vec<std::ffi::OsString>) {
+                    crate::command::options::Group::emit(&self.$parent, argv);
+                }
+            )?
 
             fn arguments(&self, argv: &mut Vec<std::ffi::OsString>) {
                 $( crate::command::options::Group::emit(&self.$group, argv); )*
                 self.emit_flags(argv);
-                $( crate::command::options::Positional::emit(&self.$positional, argv); )*
+                #[allow(unused_mut, clippy::allow_attributes, reason = "some commands stand alone")]
+                let mut words = Vec::new();
+                $( crate::command::options::Positional::emit(&self.$positional, &mut words); )*
+                crate::command::options::append_positional(argv, words);
             }
 
             fn environment(
@@ -285,6 +348,8 @@ macro_rules! options {
             }
 
             fn check(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
+                crate::command::subcommand::check_command(&Self::COMMAND, found)?;
+                $( crate::command::options::Group::check(&self.$parent, found)?; )?
                 $( crate::command::options::Group::check(&self.$group, found)?; )*
                 self.check_flags(found)
             }
@@ -294,7 +359,11 @@ macro_rules! options {
     (@methods $( $(#[$doc:meta])* $field:ident $kind:ident $(($ty:ty))? = $flag:literal $(since $feature:ident)?; )*) => {
         /// The flags that this type knows, each once.
         pub const FLAGS: &'static [crate::command::Flag] = &[
-            $( crate::command::Flag::new($flag, options!(@since $($feature)?)), )*
+            $( crate::command::Flag::new(
+                $flag,
+                options!(@arity $kind),
+                options!(@since $($feature)?),
+            ), )*
         ];
 
         $( options! { @setter $(#[$doc])* $field $kind $(($ty))? } )*
@@ -321,10 +390,33 @@ macro_rules! options {
         }
     };
 
+    // One with variables says itself what becomes of them.
+    (@group $name:ident $variables:ident) => {};
+    (@group $name:ident) => {
+        impl crate::command::options::Group for $name {
+            fn emit(&self, argv: &mut Vec<std::ffi::OsString>) {
+                self.emit_flags(argv);
+            }
+
+            fn check(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
+                self.check_flags(found)
+            }
+        }
+    };
+
     (@type switch) => { bool };
+    (@type mode) => { bool };
+    (@type answer($ty:ty)) => { Option<$ty> };
     (@type value($ty:ty)) => { Option<$ty> };
     (@type each($ty:ty)) => { crate::command::options::Each<$ty> };
     (@type list($ty:ty)) => { crate::command::options::List<$ty> };
+
+    (@arity switch) => { crate::command::Arity::Switch };
+    (@arity mode) => { crate::command::Arity::Switch };
+    (@arity answer) => { crate::command::Arity::Switch };
+    (@arity value) => { crate::command::Arity::Value };
+    (@arity each) => { crate::command::Arity::Each };
+    (@arity list) => { crate::command::Arity::List };
 
     (@since) => { None };
     (@since $feature:ident) => { Some(crate::Feature::$feature) };
@@ -335,6 +427,10 @@ macro_rules! options {
             self.$field = on;
             self
         }
+    };
+    (@setter $(#[$doc:meta])* $field:ident mode) => {};
+    (@setter $(#[$doc:meta])* $field:ident answer($ty:ty)) => {
+        options! { @setter $(#[$doc])* $field value($ty) }
     };
     (@setter $(#[$doc:meta])* $field:ident value($ty:ty)) => {
         $(#[$doc])*

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Flag, MountError};
+use super::{CommandInfo, Flag, MountError};
 use crate::environment::VariableError;
 use crate::{Feature, Version};
 
@@ -18,6 +18,12 @@ pub trait Subcommand: sealed::Sealed {
     /// Apptainer takes no flag behind the first positional word.
     fn arguments(&self, argv: &mut Vec<OsString>);
 
+    /// Adds the flags that stand before the last word of its name, which few
+    /// commands have.
+    fn parent_arguments(&self, argv: &mut Vec<OsString>) {
+        let _ = argv;
+    }
+
     /// Variables that it needs in the environment of the `apptainer` process.
     fn environment(&self) -> Result<Vec<(OsString, OsString)>, VariableError> {
         Ok(Vec::new())
@@ -28,7 +34,10 @@ pub trait Subcommand: sealed::Sealed {
 
     /// All words behind `apptainer [global options]`.
     fn argv(&self) -> Vec<OsString> {
-        let mut argv: Vec<OsString> = self.name().iter().map(Into::into).collect();
+        let (first, rest) = self.name().split_first().expect("every command has a name");
+        let mut argv = vec![first.into()];
+        self.parent_arguments(&mut argv);
+        argv.extend(rest.iter().map(Into::into));
         self.arguments(&mut argv);
         argv
     }
@@ -52,12 +61,33 @@ pub enum CommandError {
         /// The version that was found.
         found: Version,
     },
+    /// The Apptainer that was found is too old for the command.
+    #[error("run apptainer {name}: it needs Apptainer {needed}, and this is {found}", needed = .feature.since())]
+    UnsupportedCommand {
+        /// The command.
+        name: String,
+        /// What it needs.
+        feature: Feature,
+        /// The version that was found.
+        found: Version,
+    },
     /// A variable for the container cannot be set.
     #[error(transparent)]
     Variable(#[from] VariableError),
     /// A bind or mount cannot be expressed.
     #[error(transparent)]
     Mount(#[from] MountError),
+}
+
+pub(super) fn check_command(command: &CommandInfo, found: Version) -> Result<(), CommandError> {
+    match command.since.filter(|feature| feature.since() > found) {
+        None => Ok(()),
+        Some(feature) => Err(CommandError::UnsupportedCommand {
+            name: command.name.join(" "),
+            feature,
+            found,
+        }),
+    }
 }
 
 pub(super) fn check_flags(
@@ -76,4 +106,35 @@ pub(super) fn check_flags(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Exec, registry};
+
+    #[test]
+    fn what_the_found_version_lacks_is_refused() {
+        let list = registry::List::new();
+        assert!(list.check(Version::new(1, 3, 0)).is_ok());
+        let error = list.check(Version::new(1, 2, 5)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "run apptainer registry list: it needs Apptainer 1.3.0, and this is 1.2.5"
+        );
+        let mut exec = Exec::new("a.sif", "true", [] as [&str; 0]);
+        assert!(exec.check(Version::new(1, 2, 0)).is_ok());
+        exec.foreground.device("nvidia.com/gpu=0");
+        let error = exec.check(Version::new(1, 4, 5)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "use --device: it needs Apptainer 1.5.0, and this is 1.4.5"
+        );
+    }
+
+    #[test]
+    fn a_word_that_looks_like_a_flag_stands_behind_a_separator() {
+        let search = crate::command::Search::new("--signed");
+        assert_eq!(search.argv(), ["search", "--", "--signed"]);
+    }
 }

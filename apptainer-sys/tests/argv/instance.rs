@@ -1,6 +1,6 @@
 //! Instances.
 
-use apptainer_sys::command::instance::{List, Run, Start, StartOptions, Stop};
+use apptainer_sys::command::instance::{List, Run, Start, StartOptions, Stats, Stop};
 use apptainer_sys::command::{Exec, Subcommand};
 use insta::assert_snapshot;
 
@@ -84,5 +84,17 @@ fn stop() {
         --signal TERM
         --timeout 5
         --user alice web-*
+    ");
+}
+
+#[test]
+fn stats() {
+    let mut command = Stats::new("web");
+    command.json(true).no_stream(true).user("alice");
+    assert_snapshot!(rendered(&command, &[Stats::FLAGS]), @r"
+        instance stats
+        --json
+        --no-stream
+        --user alice web
     ");
 }

@@ -3,10 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 mod action;
+mod alone;
 mod cache;
+mod capability;
+mod checkpoint;
+mod config;
 mod image;
 mod information;
 mod instance;
+mod key;
+mod keyserver;
+mod oci;
+mod overlay;
+mod plugin;
+mod registry;
+mod remote;
+mod sif;
 
 use apptainer_sys::command::{Flag, GlobalOptions, Subcommand, Verbosity};
 use insta::assert_snapshot;
@@ -46,14 +58,15 @@ fn global_options() {
             verbosity,
             no_color: true,
             config: Some("/etc/apptainer.conf".into()),
+            build_config: true,
         };
         global.argv().join(" ".as_ref()).into_string().unwrap()
     });
     assert_snapshot!(lines.join("\n"), @r"
-        --debug --nocolor --config /etc/apptainer.conf
-        --verbose --nocolor --config /etc/apptainer.conf
-        --nocolor --config /etc/apptainer.conf
-        --quiet --nocolor --config /etc/apptainer.conf
-        --silent --nocolor --config /etc/apptainer.conf
+        --debug --nocolor --config /etc/apptainer.conf --build-config
+        --verbose --nocolor --config /etc/apptainer.conf --build-config
+        --nocolor --config /etc/apptainer.conf --build-config
+        --quiet --nocolor --config /etc/apptainer.conf --build-config
+        --silent --nocolor --config /etc/apptainer.conf --build-config
     ");
 }

@@ -3,9 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::Version;
-use crate::command::options::{Group, options, positional};
-use crate::command::{ActionOptions, CommandError};
+use crate::command::ActionOptions;
+use crate::command::options::{options, positional};
 
 options! {
     /// Flags that only `instance start` and `instance run` take.
@@ -18,16 +17,6 @@ options! {
         dmtcp_restart: value(String) = "--dmtcp-restart";
         /// Writes the pid of the instance to this file.
         pid_file: value(PathBuf) = "--pid-file";
-    }
-}
-
-impl Group for StartOptions {
-    fn emit(&self, argv: &mut Vec<OsString>) {
-        self.emit_flags(argv);
-    }
-
-    fn check(&self, found: Version) -> Result<(), CommandError> {
-        self.check_flags(found)
     }
 }
 

@@ -1,0 +1,34 @@
+//! `apptainer key pull`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::command::options::options;
+
+options! {
+    /// Fetches a public key: `apptainer key pull FINGERPRINT`.
+    pub command Pull = ["key", "pull"] {
+        groups {}
+        positional {
+            fingerprint: OsString,
+        }
+        flags {
+            /// The installation's keyring, not the user's.
+            global: switch = "--global";
+            /// The keyring at this path.
+            keysdir: value(PathBuf) = "--keysdir";
+            /// The key server.
+            url: value(String) = "--url";
+        }
+    }
+}
+
+impl Pull {
+    /// Fetches the key with this fingerprint.
+    pub fn new(fingerprint: impl Into<OsString>) -> Self {
+        Self {
+            fingerprint: fingerprint.into(),
+            ..Self::unset()
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `apptainer overlay`: writable layers as files.
+
+mod create;
+
+pub use create::Create;

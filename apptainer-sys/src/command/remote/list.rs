@@ -1,0 +1,24 @@
+//! `apptainer remote list`.
+
+use super::RemoteOptions;
+use crate::command::options::options;
+
+options! {
+    /// Shows the remotes: `apptainer remote list`.
+    pub command List = ["remote", "list"] under remote: RemoteOptions {
+        groups {}
+        positional {}
+        flags {}
+    }
+}
+
+impl List {
+    /// The command.
+    #[expect(
+        clippy::new_without_default,
+        reason = "the builders of commands are alike"
+    )]
+    pub fn new() -> Self {
+        Self::unset()
+    }
+}
