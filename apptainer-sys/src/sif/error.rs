@@ -30,6 +30,14 @@ pub enum SifError {
         /// The length of the file, in bytes.
         length: u64,
     },
+    /// A document in it cannot be understood.
+    #[error("read the image: {name} in it is damaged: {source}")]
+    Document {
+        /// The name of the object.
+        name: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// A number in it makes no sense.
     #[error("read the image: {what} is damaged")]
     Damaged {

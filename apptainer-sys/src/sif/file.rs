@@ -92,7 +92,8 @@ fn read_table(
     file.seek(SeekFrom::Start(header.descriptors_offset))?;
     let mut table = vec![0; usize::try_from(size).map_err(|_| damaged())?];
     file.read_exact(&mut table)?;
-    let entries = table.chunks_exact(Descriptor::SIZE).map(Descriptor::parse);
+    let (entries, _) = table.as_chunks::<{ Descriptor::SIZE }>();
+    let entries = entries.iter().map(Descriptor::parse);
     entries.filter_map(Result::transpose).collect()
 }
 

@@ -1,49 +1,8 @@
 //! The first 128 bytes.
 
 use super::SifError;
-
-/// A processor architecture, as SIF numbers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// Not said.
-    Unknown,
-    /// 32-bit x86.
-    I386,
-    /// 64-bit x86.
-    Amd64,
-    /// 32-bit Arm.
-    Arm,
-    /// 64-bit Arm.
-    Arm64,
-    /// 64-bit POWER, big-endian.
-    Ppc64,
-    /// 64-bit POWER, little-endian.
-    Ppc64Le,
-    /// 64-bit Z.
-    S390x,
-    /// 64-bit RISC-V.
-    Riscv64,
-    /// Any other number.
-    Other([u8; 2]),
-}
-
-impl Arch {
-    pub(super) fn from_field(field: [u8; 3]) -> Self {
-        match &field[..2] {
-            b"00" => Self::Unknown,
-            b"01" => Self::I386,
-            b"02" => Self::Amd64,
-            b"03" => Self::Arm,
-            b"04" => Self::Arm64,
-            b"05" => Self::Ppc64,
-            b"06" => Self::Ppc64Le,
-            b"11" => Self::S390x,
-            b"12" => Self::Riscv64,
-            _ => Self::Other([field[0], field[1]]),
-        }
-    }
-}
+use super::fields::{int64, length};
+use super::kind::Arch;
 
 /// What a SIF file says of itself at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +16,8 @@ pub struct Header {
     pub created: i64,
     /// When it was last changed, in seconds since 1970.
     pub modified: i64,
+    /// How many descriptors are not in use.
+    pub descriptors_free: u64,
     /// How many descriptors there is room for.
     pub descriptors_total: u64,
     /// Where the descriptors begin, in bytes.
@@ -84,31 +45,15 @@ impl Header {
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&bytes[48..64]);
         Ok(Self {
-            arch: Arch::from_field(arch),
+            arch: Arch::from_digits(arch),
             uuid,
             created: int64(bytes, 64),
             modified: int64(bytes, 72),
+            descriptors_free: length(bytes, 80, "the number of free descriptors")?,
             descriptors_total: length(bytes, 88, "the number of descriptors")?,
             descriptors_offset: length(bytes, 96, "the place of the descriptors")?,
             data_offset: length(bytes, 112, "the place of the data")?,
             data_size: length(bytes, 120, "the size of the data")?,
         })
     }
-}
-
-pub(super) fn int64(bytes: &[u8], at: usize) -> i64 {
-    let mut field = [0; 8];
-    field.copy_from_slice(&bytes[at..at + 8]);
-    i64::from_le_bytes(field)
-}
-
-pub(super) fn int32(bytes: &[u8], at: usize) -> i32 {
-    let mut field = [0; 4];
-    field.copy_from_slice(&bytes[at..at + 4]);
-    i32::from_le_bytes(field)
-}
-
-/// A length or place, which the format keeps as a signed number.
-pub(super) fn length(bytes: &[u8], at: usize, what: &str) -> Result<u64, SifError> {
-    u64::try_from(int64(bytes, at)).map_err(|_| SifError::Damaged { what: what.into() })
 }

@@ -6,10 +6,15 @@
 
 mod descriptor;
 mod error;
+mod fields;
 mod file;
 mod header;
+mod kind;
+mod object;
 
-pub use descriptor::{DataType, Descriptor};
+pub use descriptor::{Descriptor, Detail, Link};
 pub use error::SifError;
 pub use file::Sif;
-pub use header::{Arch, Header};
+pub use header::Header;
+pub use kind::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
+pub use object::{Object, SifFile};

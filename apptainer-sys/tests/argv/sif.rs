@@ -1,9 +1,7 @@
 //! `apptainer sif ..`
 
-use apptainer_sys::command::sif::{
-    Add, Arch, DataType, Del, Dump, FsType, HashType, Header, Info, List, NewFile, PartType,
-    SbomFormat, SetPrim,
-};
+use apptainer_sys::command::sif::{Add, Del, Dump, Header, Info, List, NewFile, SetPrim};
+use apptainer_sys::sif::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
 use insta::assert_snapshot;
 
 use crate::rendered;
@@ -53,7 +51,7 @@ fn add() {
         .link(2_u32)
         .partarch(Arch::Amd64)
         .partfs(FsType::Squashfs)
-        .parttype(PartType::PrimarySystem)
+        .parttype(PartitionType::PrimarySystem)
         .sbomformat(SbomFormat::SpdxJson)
         .signentity("433FE984")
         .signhash(HashType::Sha256);

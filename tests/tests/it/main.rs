@@ -13,4 +13,5 @@ mod instance;
 mod instance_failures;
 mod kill;
 mod registry_trouble;
+mod sif;
 mod stream;

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Arch, DataType, FsType, HashType, PartType, SbomFormat};
 use crate::command::options::{options, positional};
+use crate::sif::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
 
 options! {
     /// Adds an object to a SIF file: `apptainer sif add FILE OBJECT`.
@@ -30,7 +30,7 @@ options! {
             /// The file system of a partition.
             partfs: value(FsType) = "--partfs";
             /// What a partition is for.
-            parttype: value(PartType) = "--parttype";
+            parttype: value(PartitionType) = "--parttype";
             /// The format of a bill of materials.
             sbomformat: value(SbomFormat) = "--sbomformat";
             /// The fingerprint of the signer.

@@ -15,7 +15,6 @@ pub use del::Del;
 pub use dump::Dump;
 pub use header::Header;
 pub use info::Info;
-pub use kinds::{Arch, DataType, FsType, HashType, PartType, SbomFormat};
 pub use list::List;
 pub use new_file::NewFile;
 pub use setprim::SetPrim;

@@ -1,0 +1,173 @@
+//! SIF files as we read them, against what `apptainer` says of them.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use apptainer::sys::output::ListedObject;
+use apptainer::sys::sif::{Arch, Detail, FsType, HashType, SifFile};
+use fixtures::{Login, Registry, World, busybox_archive, busybox_sandbox, busybox_sif};
+use serde_json::Value;
+
+/// What a run of `apptainer` prints.
+fn apptainer(words: &[&str]) -> String {
+    apptainer_with(words, &[])
+}
+
+fn apptainer_with(words: &[&str], environment: &[(&str, &Path)]) -> String {
+    let output = Command::new("apptainer")
+        .arg("--silent")
+        .args(words)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Compares everything that both sides say of an image.
+fn both_say_the_same(image: &Path) -> SifFile {
+    let path = image.to_str().unwrap();
+    let sif = SifFile::open(image).unwrap();
+
+    let listed = ListedObject::parse(&apptainer(&["sif", "list", path]));
+    let ours = sif.table().descriptors();
+    assert_eq!(listed.len(), ours.len());
+    for (theirs, ours) in listed.iter().zip(ours) {
+        assert_eq!((theirs.id, theirs.group), (ours.id, ours.group));
+        assert_eq!(theirs.link, ours.link);
+        assert_eq!((theirs.start, Some(theirs.end)), (ours.offset, ours.end()));
+        assert_eq!(theirs.kind, ours.to_string());
+        let mut bytes = Vec::new();
+        sif.object(ours).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, ours.size);
+    }
+
+    let inspected: Value =
+        serde_json::from_str(&apptainer(&["inspect", "--json", "--all", path])).unwrap();
+    let metadata = sif.metadata().unwrap().unwrap();
+    assert_eq!(
+        serde_json::from_value(inspected.clone()).ok(),
+        Some(metadata)
+    );
+    let document = ours
+        .iter()
+        .find(|object| object.name == "inspect-metadata.json");
+    let document: Value = serde_json::from_reader(sif.object(document.unwrap())).unwrap();
+    assert_eq!(document, inspected);
+    sif
+}
+
+/// An image built from `definition`, by whoever is root in it.
+fn built(world: &World, name: &str, definition: &str) -> PathBuf {
+    let file = world.folder().join(format!("{name}.def"));
+    let image = world.folder().join(format!("{name}.sif"));
+    fs::write(&file, definition).unwrap();
+    apptainer(&["build", image.to_str().unwrap(), file.to_str().unwrap()]);
+    image
+}
+
+#[tokio::test]
+async fn an_image_made_of_a_directory() {
+    let world = World::new().await;
+    let sif = both_say_the_same(&busybox_sif());
+    let root = sif.primary_partition().unwrap();
+    let Detail::Partition { fs, arch, .. } = root.detail else {
+        panic!("it is a partition: {root:?}");
+    };
+    assert_eq!(fs, FsType::Squashfs);
+    assert_eq!(arch, sif.table().header().arch);
+    assert_ne!(arch, Arch::Unknown);
+    assert_eq!(sif.signatures().count(), 0);
+    let mut magic = [0; 4];
+    sif.object(root).read_exact(&mut magic).unwrap();
+    assert_eq!(&magic, b"hsqs");
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_made_of_a_definition_with_apps() {
+    let world = World::new().await;
+    // Not of a SIF file, which root may not unpack everywhere.
+    let root = world.folder().join("root");
+    busybox_sandbox(&root);
+    let definition = format!(
+        "Bootstrap: localimage\nFrom: {}\n\n\
+         %labels\n    Author alice\n    Quote a \"b\" c\n\n\
+         %environment\n    export GREETING='hello, world'\n\n\
+         %runscript\n    echo run \"$@\"\n\n\
+         %startscript\n    sleep 1000\n\n\
+         %test\n    true\n\n\
+         %help\n    Ask alice.\n\n\
+         %apprun tool\n    echo tool\n\n\
+         %applabels tool\n    Version 2\n\n\
+         %apphelp tool\n    A tool.\n",
+        root.display()
+    );
+    let sif = both_say_the_same(&built(&world, "apps", &definition));
+    let attributes = sif.metadata().unwrap().unwrap().data.attributes;
+    assert_eq!(attributes.labels["Author"], "alice");
+    assert!(attributes.runscript.contains("echo run"));
+    assert!(attributes.apps.contains_key("tool"));
+    assert_eq!(attributes.helpfile.trim(), "Ask alice.");
+    let source = sif.definition_file().unwrap().unwrap();
+    assert!(source.contains("%apprun tool"), "{source}");
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_made_of_an_oci_image() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let image = world
+        .client()
+        .image(registry.reference("busybox:1"))
+        .no_https()
+        .await
+        .unwrap();
+    let sif = both_say_the_same(image.sif().unwrap());
+    assert!(sif.oci_config().unwrap().is_some());
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_with_a_writable_layer_and_a_signature() {
+    let world = World::new().await;
+    let image = world.folder().join("signed.sif");
+    fs::copy(busybox_sif(), &image).unwrap();
+    let path = image.to_str().unwrap();
+    apptainer(&["overlay", "create", "--size", "64", path]);
+    let overlay = both_say_the_same(&image);
+    let last = overlay.table().descriptors().last().unwrap();
+    assert_eq!(last.to_string().split('/').nth(1), Some("Overlay"));
+
+    let keys = world.folder().join("config");
+    let owner = [
+        "--name",
+        "Alice",
+        "--email",
+        "alice@example.org",
+        "--comment",
+        "tests",
+    ];
+    let new_key = [
+        &["key", "newpair", "--password", "", "--push=false"],
+        &owner[..],
+    ]
+    .concat();
+    apptainer_with(&new_key, &[("APPTAINER_CONFIGDIR", keys.as_path())]);
+    apptainer_with(&["sign", path], &[("APPTAINER_CONFIGDIR", keys.as_path())]);
+    let signed = both_say_the_same(&image);
+    let signatures: Vec<_> = signed.signatures().collect();
+    assert!(!signatures.is_empty());
+    for signature in signatures {
+        let Detail::Signature { hash, fingerprint } = &signature.detail else {
+            panic!("it is a signature: {signature:?}");
+        };
+        assert_eq!((*hash, fingerprint.len()), (HashType::Sha256, 20));
+    }
+    world.finish();
+}
