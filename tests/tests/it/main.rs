@@ -13,5 +13,4 @@ mod instance;
 mod instance_failures;
 mod kill;
 mod registry_trouble;
-mod sif;
 mod stream;
