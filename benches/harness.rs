@@ -15,7 +15,11 @@ impl From<Duration> for Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ms", self.0)
+        if self.0.abs() < 1.0 {
+            write!(f, "{:.1} µs", self.0 * 1e3)
+        } else {
+            write!(f, "{:.2} ms", self.0)
+        }
     }
 }
 
@@ -54,11 +58,15 @@ pub(crate) async fn compare(
     println!("{title}, {rounds} rounds");
     let [baseline, ours] = times.map(|times| quartiles(&times));
     for (name, [low, median, high]) in names.into_iter().zip([baseline, ours]) {
-        println!("  {name:<20} {median:>10}   ({low} to {high})");
+        println!(
+            "  {name:<20} {:>10}   ({low} to {high})",
+            median.to_string()
+        );
     }
     let [low, median, high] = quartiles(&differences);
+    let median = median.to_string();
     println!("  {:<20} {median:>10}   ({low} to {high})", "difference");
-    println!("  {:<20} {:>10.3}", "ratio", ours[1].0 / baseline[1].0);
+    println!("  {:<20} {:>10.4}", "ratio", ours[1].0 / baseline[1].0);
 }
 
 /// The lower quartile, the median and the upper quartile.
