@@ -132,6 +132,9 @@ impl Command {
     }
 
     /// Its standard input: inherited by default, null for [`output`](Self::output).
+    ///
+    /// A descriptor that is given for a stream stays open here as long as the
+    /// `Command` lives, for it may be spawned again: drop that to close the pipe.
     pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
         self.stdin = Some(stdio.into());
         self
@@ -185,10 +188,15 @@ impl Command {
     ///
     /// When called in a tokio runtime without its I/O or time drivers.
     pub fn spawn(&mut self) -> Result<Child, ExecError> {
+        self.start(&Stdio::inherit(), &Stdio::inherit())
+    }
+
+    /// With these for the streams that have not been set.
+    fn start(&self, input: &Stdio, output: &Stdio) -> Result<Child, ExecError> {
         let mut spawn = self.invocation()?;
-        let stdin = self.stdin.take().unwrap_or_else(Stdio::inherit);
-        let stdout = self.stdout.take().unwrap_or_else(Stdio::inherit);
-        let stderr = self.stderr.take().unwrap_or_else(Stdio::inherit);
+        let stdin = self.stdin.as_ref().unwrap_or(input);
+        let stdout = self.stdout.as_ref().unwrap_or(output);
+        let stderr = self.stderr.as_ref().unwrap_or(output);
         // On a terminal the command is in the foreground with us, and gets what is
         // typed there. Otherwise it has a session of its own, by which everything
         // that it starts can be found.
@@ -200,11 +208,12 @@ impl Command {
         }
         // Read all the same: it says why Apptainer failed.
         let is_discarded = stderr.is_null();
-        let stderr = if is_discarded { Stdio::piped() } else { stderr };
+        let piped = Stdio::piped();
+        let stderr = if is_discarded { &piped } else { stderr };
         spawn
-            .stdin(stdin.into_sys())
-            .stdout(stdout.into_sys())
-            .stderr(stderr.into_sys());
+            .stdin(stdin.to_sys()?)
+            .stdout(stdout.to_sys()?)
+            .stderr(stderr.to_sys()?);
         let on_drop = if self.kill_on_drop {
             OnDrop::Kill
         } else {
@@ -233,10 +242,8 @@ impl Command {
     /// Dropping the future kills the command, unless
     /// [`kill_on_drop`](Self::kill_on_drop) is off; what it wrote is lost.
     pub async fn output(&mut self) -> Result<Output, ExecError> {
-        self.stdin.get_or_insert_with(Stdio::null);
-        self.stdout.get_or_insert_with(Stdio::piped);
-        self.stderr.get_or_insert_with(Stdio::piped);
-        self.spawn()?.wait_with_output().await
+        let child = self.start(&Stdio::null(), &Stdio::piped())?;
+        child.wait_with_output().await
     }
 
     fn invocation(&self) -> Result<Spawn, ExecError> {

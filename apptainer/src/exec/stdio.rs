@@ -1,5 +1,6 @@
 //! What a command gets as its standard streams.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use apptainer_sys::process;
@@ -49,13 +50,13 @@ impl Stdio {
         matches!(self.kind, Kind::Null)
     }
 
-    pub(super) fn into_sys(self) -> process::Stdio {
-        match self.kind {
+    pub(super) fn to_sys(&self) -> io::Result<process::Stdio> {
+        Ok(match &self.kind {
             Kind::Inherit => process::Stdio::Inherit,
             Kind::Null => process::Stdio::Null,
             Kind::Piped => process::Stdio::pipe(),
-            Kind::Fd(fd) => process::Stdio::Fd(fd),
-        }
+            Kind::Fd(fd) => process::Stdio::Fd(fd.try_clone()?),
+        })
     }
 }
 

@@ -237,3 +237,27 @@ async fn sixteen_commands_at_once_do_not_mix() {
         .unwrap();
     world.finish();
 }
+
+#[tokio::test]
+async fn a_command_can_be_run_again() {
+    let world = World::new().await;
+    let container = world.container().await;
+    let mut command = container.command("cat");
+    let text = world.folder().join("text");
+    std::fs::write(&text, "given").unwrap();
+    command
+        .stdin(std::fs::File::open(&text).unwrap())
+        .stdout(Stdio::piped());
+    // The second finds the file read to its end by the first.
+    for expected in ["given", ""] {
+        let child = command.spawn().unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.stdout, expected);
+    }
+    let mut command = container.command("echo");
+    command.arg("again");
+    for _ in 0..2 {
+        assert_eq!(command.output().await.unwrap().stdout, "again\n");
+    }
+    world.finish();
+}
