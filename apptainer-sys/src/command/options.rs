@@ -5,51 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::CommandError;
+use crate::Version;
 use crate::environment::VariableError;
-use crate::{Feature, Version};
-
-/// A flag that a command takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Flag {
-    /// Its long name: `--bind`.
-    pub name: &'static str,
-    /// What stands behind it.
-    pub arity: Arity,
-    /// What Apptainer must have for it; `None` where every supported one has it.
-    pub since: Option<Feature>,
-}
-
-/// What stands behind a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Arity {
-    /// Nothing.
-    Switch,
-    /// A value; of several, the last counts.
-    Value,
-    /// A value, as often as there are any.
-    Each,
-    /// Values as a line of CSV, as often as there are any.
-    List,
-}
-
-impl Flag {
-    pub(crate) const fn new(name: &'static str, arity: Arity, since: Option<Feature>) -> Self {
-        Self { name, arity, since }
-    }
-}
-
-/// A command of Apptainer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommandInfo {
-    /// The words that name it: `["instance", "start"]`.
-    pub name: &'static [&'static str],
-    /// What Apptainer must have for it; `None` where every supported one has it.
-    pub since: Option<Feature>,
-    /// The flags that it takes: those that it shares with others, and its own.
-    pub flags: &'static [&'static [Flag]],
-}
 
 /// A value that stands behind a flag.
 pub(crate) trait Value {
@@ -313,6 +270,8 @@ macro_rules! options {
             options! { @methods $( $(#[$doc])* $field $kind $(($ty))? = $flag $(since $feature)?; )* }
         }
 
+        options! { @new $name $($positional)* }
+
         impl crate::command::subcommand::sealed::Sealed for $name {}
 
         impl crate::command::Subcommand for $name {
@@ -400,6 +359,23 @@ macro_rules! options {
 
             fn check(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
                 self.check_flags(found)
+            }
+        }
+    };
+
+    // A command with positional words has constructors that take them.
+    (@new $name:ident $($positional:ident)+) => {};
+    (@new $name:ident) => {
+        impl $name {
+            /// The command, with nothing set.
+            pub fn new() -> Self {
+                Self::unset()
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
             }
         }
     };

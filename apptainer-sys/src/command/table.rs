@@ -1,13 +1,12 @@
 //! All of Apptainer's commands.
 
 use super::keyserver::KeyserverOptions;
-use super::options::CommandInfo;
 use super::registry::RegistryOptions;
 use super::remote::RemoteOptions;
 use super::{
-    Build, BuildCfg, ConfGen, Delete, Exec, Flag, GlobalOptions, Inspect, PrintVersion, Pull, Push,
-    Run, RunHelp, Search, Shell, Sign, Test, Verify, cache, capability, checkpoint, config,
-    instance, key, keyserver, oci, overlay, plugin, registry, remote, sif,
+    Build, BuildCfg, CommandInfo, ConfGen, Delete, Exec, Flag, GlobalOptions, Inspect,
+    PrintVersion, Pull, Push, Run, RunHelp, Search, Shell, Sign, Test, Verify, cache, capability,
+    checkpoint, config, instance, key, keyserver, oci, overlay, plugin, registry, remote, sif,
 };
 use crate::Feature;
 

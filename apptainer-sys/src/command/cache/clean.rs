@@ -22,14 +22,3 @@ options! {
         }
     }
 }
-
-impl Clean {
-    /// The command.
-    #[expect(
-        clippy::new_without_default,
-        reason = "the builders of commands are alike"
-    )]
-    pub fn new() -> Self {
-        Self::unset()
-    }
-}

@@ -19,14 +19,3 @@ options! {
         }
     }
 }
-
-impl List {
-    /// The command.
-    #[expect(
-        clippy::new_without_default,
-        reason = "the builders of commands are alike"
-    )]
-    pub fn new() -> Self {
-        Self::unset()
-    }
-}

@@ -31,17 +31,6 @@ options! {
     }
 }
 
-impl NewPair {
-    /// The command.
-    #[expect(
-        clippy::new_without_default,
-        reason = "the builders of commands are alike"
-    )]
-    pub fn new() -> Self {
-        Self::unset()
-    }
-}
-
 /// Whether a new public key goes to the key server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Upload {

@@ -11,14 +11,3 @@ options! {
         flags {}
     }
 }
-
-impl List {
-    /// The command.
-    #[expect(
-        clippy::new_without_default,
-        reason = "the builders of commands are alike"
-    )]
-    pub fn new() -> Self {
-        Self::unset()
-    }
-}
