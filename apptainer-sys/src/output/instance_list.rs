@@ -4,11 +4,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Unknown;
+
 /// What `instance list --json` prints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InstanceList {
     /// The instances.
     pub instances: Vec<ListedInstance>,
+    /// What these bindings do not know.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// An instance as `instance list --json` shows it.
@@ -29,6 +35,9 @@ pub struct ListedInstance {
     /// Where its standard output goes.
     #[serde(rename = "logOutPath")]
     pub stdout: PathBuf,
+    /// What these bindings do not know.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 #[cfg(test)]
@@ -36,11 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_are_not_known_do_no_harm() {
+    fn fields_that_are_not_known_are_kept() {
         let text = r#"{"instances":[{"instance":"a","pid":7,"img":"/i.sif","ip":"",
             "logErrPath":"/a.err","logOutPath":"/a.out","later":true}]}"#;
         let list: InstanceList = serde_json::from_str(text).unwrap();
         assert_eq!(list.instances[0].pid, 7);
+        assert_eq!(list.instances[0].unknown["later"], true);
         assert_eq!(list.instances[0].stdout, PathBuf::from("/a.out"));
     }
 }
