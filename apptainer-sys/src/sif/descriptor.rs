@@ -76,7 +76,7 @@ pub enum Detail {
 }
 
 /// The bits that mark the number of a group.
-const GROUP: u32 = 0xf000_0000;
+pub(super) const GROUP: u32 = 0xf000_0000;
 
 impl Descriptor {
     /// Its length in the file, in bytes.

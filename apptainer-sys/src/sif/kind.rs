@@ -181,4 +181,26 @@ impl Arch {
             None => Self::Other(i32::from(u16::from_be_bytes([field[0], field[1]]))),
         }
     }
+
+    /// Those digits. There are two of them, whatever the number.
+    pub(super) fn digits(self) -> [u8; 3] {
+        let number = u8::try_from(self.number()).map_or(0, |number| number % 100);
+        [b'0' + number / 10, b'0' + number % 10, 0]
+    }
+
+    /// That of this machine.
+    pub fn of_this_machine() -> Self {
+        match std::env::consts::ARCH {
+            "x86" => Self::I386,
+            "x86_64" => Self::Amd64,
+            "arm" => Self::Arm,
+            "aarch64" => Self::Arm64,
+            "powerpc64" if cfg!(target_endian = "little") => Self::Ppc64Le,
+            "powerpc64" => Self::Ppc64,
+            "s390x" => Self::S390x,
+            "riscv64" => Self::Riscv64,
+            "loongarch64" => Self::Loong64,
+            _ => Self::Unknown,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The Singularity Image Format, read natively.
+//! The Singularity Image Format, read and written natively.
 //!
 //! Little-endian and packed: a header of 128 bytes, a table of descriptors of
 //! 585 bytes each, and the data objects that they point at. Source: the reference
@@ -11,6 +11,7 @@ mod file;
 mod header;
 mod kind;
 mod object;
+mod writer;
 
 pub use descriptor::{Descriptor, Detail, Link};
 pub use error::SifError;
@@ -18,3 +19,4 @@ pub use file::Sif;
 pub use header::Header;
 pub use kind::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
 pub use object::{Object, SifFile};
+pub use writer::SifWriter;

@@ -16,10 +16,10 @@ pub struct SifFile {
 }
 
 /// The name of the object that holds what `apptainer inspect` shows.
-const METADATA: &str = "inspect-metadata.json";
+pub(super) const METADATA: &str = "inspect-metadata.json";
 
 /// The name of the object that holds the configuration of an OCI image.
-const OCI_CONFIG: &str = "oci-config.json";
+pub(super) const OCI_CONFIG: &str = "oci-config.json";
 
 /// The longest document that is read whole, in bytes. Those of real images have
 /// some kilobytes.

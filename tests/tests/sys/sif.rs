@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use apptainer::sys::output::ListedObject;
-use apptainer::sys::sif::{Arch, Detail, FsType, HashType, SifFile};
+use apptainer::sys::sif::{Arch, Detail, FsType, HashType, SifFile, SifWriter};
 use fixtures::{Login, Registry, World, busybox_archive, busybox_sandbox, busybox_sif};
 use serde_json::Value;
 
@@ -151,5 +151,71 @@ async fn an_image_with_a_writable_layer_and_a_signature() {
         };
         assert_eq!((*hash, fingerprint.len()), (HashType::Sha256, 20));
     }
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_that_we_wrote() {
+    let world = World::new().await;
+    let root = world.folder().join("root");
+    busybox_sandbox(&root);
+    let squashfs = world.folder().join("root.squashfs");
+    let squashed = std::process::Command::new("mksquashfs")
+        .args([&root, &squashfs])
+        .args(["-quiet", "-no-progress", "-all-root"])
+        .output()
+        .unwrap();
+    assert!(squashed.status.success());
+
+    let metadata = r#"{"data":{"attributes":{"labels":{"Author":"alice"},
+        "deffile":"bootstrap: scratch"}},"type":"container"}"#;
+    let mut writer = SifWriter::new(Arch::of_this_machine());
+    writer.definition_file("bootstrap: scratch\n");
+    writer
+        .metadata(&serde_json::from_str(metadata).unwrap())
+        .unwrap();
+    writer.oci_config(&serde_json::json!({})).unwrap();
+    writer
+        .primary_partition(FsType::Squashfs, &squashfs)
+        .unwrap();
+    let image = world.folder().join("ours.sif");
+    let mut file = fs::File::create_new(&image).unwrap();
+    writer.write(&mut file).unwrap();
+    drop(file);
+
+    both_say_the_same(&image);
+    let found = world.client().image(&image).await.unwrap();
+    let output = found
+        .container()
+        .command("echo")
+        .arg("hello")
+        .output()
+        .await;
+    assert_eq!(output.unwrap().stdout, "hello\n");
+
+    let keys = world.folder().join("config");
+    let path = image.to_str().unwrap();
+    let keyring = [("APPTAINER_CONFIGDIR", keys.as_path())];
+    let owner = [
+        "--name",
+        "Alice",
+        "--email",
+        "alice@example.org",
+        "--comment",
+        "tests",
+    ];
+    let new_key = [
+        "key",
+        "newpair",
+        "--bit-length",
+        "2048",
+        "--password",
+        "",
+        "--push=false",
+    ];
+    apptainer_with(&[&new_key, &owner[..]].concat(), &keyring);
+    apptainer_with(&["sign", path], &keyring);
+    apptainer_with(&["verify", "--local", path], &keyring);
+    assert_eq!(both_say_the_same(&image).signatures().count(), 1);
     world.finish();
 }
