@@ -8,7 +8,6 @@ mod build_config;
 mod cache_list;
 mod capability_list;
 mod fields;
-mod inspect;
 mod instance_list;
 mod instance_stats;
 mod key_list;
@@ -24,7 +23,6 @@ pub use build_config::BuildConfig;
 pub use cache_list::CacheEntry;
 pub use capability_list::{Grant, OwnerKind};
 pub use fields::fields;
-pub use inspect::{App, Attributes, Data, Metadata};
 pub use instance_list::{InstanceList, ListedInstance};
 pub use instance_stats::{
     CpuStats, CpuUsage, InstanceStats, MemoryStats, MemoryUsage, PidsStats, ThrottlingData,
@@ -37,5 +35,5 @@ pub use remote_list::{ListedRegistry, ListedRemote};
 pub use sif_list::ListedObject;
 pub use verification::{Signer, SignerKey, Verification};
 
-/// Fields of JSON that these bindings do not know, by name.
-pub type Unknown = std::collections::BTreeMap<String, serde_json::Value>;
+/// What `apptainer inspect --json` prints; it stands in SIF files, too.
+pub use crate::sif::{App, Attributes, Data, Metadata, Unknown};

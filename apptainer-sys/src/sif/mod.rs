@@ -10,6 +10,7 @@ mod fields;
 mod file;
 mod header;
 mod kind;
+mod metadata;
 mod object;
 mod writer;
 
@@ -18,5 +19,6 @@ pub use error::SifError;
 pub use file::Sif;
 pub use header::Header;
 pub use kind::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
+pub use metadata::{App, Attributes, Data, Metadata, Unknown};
 pub use object::{Object, SifFile};
 pub use writer::SifWriter;

@@ -5,8 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{DataType, Descriptor, Sif, SifError};
-use crate::output::Metadata;
+use super::{DataType, Descriptor, Metadata, Sif, SifError};
 
 /// A SIF file that is open, to read what is in it. Only what is asked for is read.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::descriptor::GROUP;
 use super::object::{METADATA, OCI_CONFIG};
-use super::{Arch, DataType, Descriptor, FsType, Header, PartitionType};
-use crate::output::Metadata;
+use super::{Arch, DataType, Descriptor, FsType, Header, Metadata, PartitionType};
 
 /// A SIF file to be written: objects in the order in which they are added, all in
 /// one group.

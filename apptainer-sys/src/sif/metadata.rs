@@ -1,10 +1,11 @@
-//! `apptainer inspect --json`.
+//! What an image says of itself.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Unknown;
+/// Fields of JSON that these bindings do not know, by name.
+pub type Unknown = BTreeMap<String, serde_json::Value>;
 
 /// An image's metadata: the whole of what `inspect --json --all` prints, and of
 /// the `inspect-metadata.json` object within a SIF file.
