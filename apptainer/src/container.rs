@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use apptainer_sys::command::{Access, ActionOptions, Mount, MountError};
+use apptainer_sys::command::{Access, ActionOptions, Mount, Overlay};
 
 use crate::{Apptainer, Image};
 
@@ -54,9 +54,6 @@ pub enum ContainerError {
         /// Why it cannot be used.
         source: io::Error,
     },
-    /// A bind cannot be expressed.
-    #[error(transparent)]
-    Mount(#[from] MountError),
 }
 
 /// An image and what shapes a container made of it: a description, of which any
@@ -93,14 +90,14 @@ impl Settings {
                 path: source.clone(),
                 source: error,
             })?;
-            action.mount(Mount::bind(source, destination)?.access(*access));
+            action.mount(Mount::bind(source, destination).access(*access));
         }
         for overlay in &self.overlays {
             let path = on_host(overlay).map_err(|error| ContainerError::Overlay {
                 path: overlay.clone(),
                 source: error,
             })?;
-            action.overlay(path);
+            action.overlay(Overlay::new(path));
         }
         Ok(action)
     }

@@ -1,11 +1,17 @@
 //! What shapes a container: flags shared by `exec`, `run` and the instances.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::CommandError;
 use super::options::{Group, options};
-use super::{Bind, CommandError, Mount};
+use super::value::{
+    Bind, BlkioWeight, Bytes, Capability, CpuShares, Device, DeviceWeight, FuseMount, Home, Mount,
+    Network, NetworkArgs, NoMount, Overlay, Security,
+};
 use crate::Version;
+use crate::cgroup::{CpuList, Cpus, Limit};
 use crate::environment::{Evaluation, VariableError, injected};
 
 options! {
@@ -15,8 +21,8 @@ options! {
     /// for it is there already.
     pub group ActionOptions {
         @variables variables;
-        /// Capabilities to add, separated by commas.
-        add_caps: value(String) = "--add-caps";
+        /// A capability to add.
+        add_caps: joined(Capability) = "--add-caps";
         /// Lets setuid programs take effect (root only).
         allow_setuid: switch = "--allow-setuid";
         /// A SCIF app of the image.
@@ -27,10 +33,10 @@ options! {
         authfile: value(PathBuf) = "--authfile" since Authfile;
         /// A file or directory of the host.
         bind: each(Bind) = "--bind";
-        /// Relative weight of block input and output, 10 to 1000.
-        blkio_weight: value(u32) = "--blkio-weight";
-        /// The same for one device: `/dev/sda:500`.
-        blkio_weight_device: list(String) = "--blkio-weight-device";
+        /// Relative weight of block input and output.
+        blkio_weight: value(BlkioWeight) = "--blkio-weight";
+        /// The same for one device.
+        blkio_weight_device: list(DeviceWeight) = "--blkio-weight-device";
         /// Gives the container none of the host's environment but `TERM` and proxies.
         cleanenv: switch = "--cleanenv";
         /// As close to Docker as it gets: `containall`, `no_init`, `no_umask`,
@@ -43,31 +49,31 @@ options! {
         /// Libraries of the host for `/.singularity.d/libs`.
         containlibs: list(PathBuf) = "--containlibs";
         /// Relative CPU weight.
-        cpu_shares: value(i64) = "--cpu-shares";
-        /// How many CPUs, as a decimal number: `1.5`.
-        cpus: value(String) = "--cpus";
-        /// Which CPUs: `0-3,8`.
-        cpuset_cpus: value(String) = "--cpuset-cpus";
-        /// Which memory nodes: `0,1`.
-        cpuset_mems: value(String) = "--cpuset-mems";
+        cpu_shares: value(CpuShares) = "--cpu-shares";
+        /// How many CPUs' time: `1.5`.
+        cpus: value(Cpus) = "--cpus";
+        /// Which CPUs.
+        cpuset_cpus: value(CpuList) = "--cpuset-cpus";
+        /// Which memory nodes.
+        cpuset_mems: value(CpuList) = "--cpuset-mems";
         /// Neither reads nor writes Apptainer's cache.
         disable_cache: switch = "--disable-cache";
-        /// DNS servers, separated by commas.
-        dns: value(String) = "--dns";
+        /// A DNS server.
+        dns: joined(IpAddr) = "--dns";
         /// The Docker daemon to ask for `docker-daemon:` images.
         docker_host: value(String) = "--docker-host";
         /// Asks for a user name and password on the terminal.
         docker_login: switch = "--docker-login";
-        /// Capabilities to take away, separated by commas.
-        drop_caps: value(String) = "--drop-caps";
+        /// A capability to take away.
+        drop_caps: joined(Capability) = "--drop-caps";
         /// A file of `NAME=VALUE` lines for the container's environment.
         env_file: list(PathBuf) = "--env-file";
         /// Root inside, the caller outside.
         fakeroot: switch = "--fakeroot";
-        /// A FUSE file system: `container:sshfs host:/ /mnt`.
-        fusemount: list(OsString) = "--fusemount";
-        /// The home directory: `source` or `source:destination`.
-        home: value(OsString) = "--home";
+        /// A FUSE file system.
+        fusemount: list(FuseMount) = "--fusemount";
+        /// The home directory.
+        home: value(Home) = "--home";
         /// The host name; implies its own UTS namespace.
         hostname: value(String) = "--hostname";
         /// Takes the fakeroot command to be missing.
@@ -82,22 +88,22 @@ options! {
         ipc: switch = "--ipc";
         /// Leaves root all privileges (root only).
         keep_privs: switch = "--keep-privs";
-        /// Limit of memory, in bytes or with a unit: `512M`.
-        memory: value(String) = "--memory";
-        /// Soft limit of memory.
-        memory_reservation: value(String) = "--memory-reservation";
-        /// Limit of memory and swap together; `-1` for none.
-        memory_swap: value(String) = "--memory-swap";
+        /// Limit of memory, in bytes.
+        memory: value(Bytes) = "--memory";
+        /// Soft limit of memory, in bytes.
+        memory_reservation: value(Bytes) = "--memory-reservation";
+        /// Limit of memory and swap together, in bytes.
+        memory_swap: value(Limit) = "--memory-swap";
         /// A file or directory of the host, in the form that carries every path.
         mount: each(Mount) = "--mount";
         /// Its own network namespace.
         net: switch = "--net";
         /// The network namespace at this path.
         netns_path: value(PathBuf) = "--netns-path" since NetnsPath;
-        /// Networks to join, separated by commas: `bridge`, `none`.
-        network: value(String) = "--network";
-        /// An argument for the network plugins: `portmap=8080:80/tcp`.
-        network_args: list(String) = "--network-args";
+        /// A network to join.
+        network: joined(Network) = "--network";
+        /// Arguments for the plugins of one of the networks.
+        network_args: list(NetworkArgs) = "--network-args";
         /// A variable of the host to keep out.
         no_env: list(String) = "--no-env" since NoEnv;
         /// Takes variables, entrypoint and arguments as they are, without a shell.
@@ -108,8 +114,8 @@ options! {
         no_https: switch = "--no-https";
         /// No shim as the first process of a PID namespace.
         no_init: switch = "--no-init";
-        /// Leaves out a mount of `apptainer.conf`: `tmp`, `hostfs`, `bind-paths`.
-        no_mount: list(String) = "--no-mount";
+        /// Leaves out a mount of `apptainer.conf`.
+        no_mount: list(NoMount) = "--no-mount";
         /// Not `--nv`, whatever `apptainer.conf` says.
         no_nv: switch = "--no-nv";
         /// Takes all privileges from root (root only).
@@ -124,20 +130,20 @@ options! {
         nvccli: switch = "--nvccli";
         /// Leaves a process that is out of memory waiting in place of killing it.
         oom_kill_disable: switch = "--oom-kill-disable";
-        /// A writable layer, or one more to read: `path` or `path:ro`.
-        overlay: list(OsString) = "--overlay";
+        /// A writable layer, or one more to read.
+        overlay: list(Overlay) = "--overlay";
         /// Asks for the passphrase of an encrypted image on the terminal.
         passphrase: switch = "--passphrase";
         /// The RSA private key of an encrypted image.
         pem_path: value(PathBuf) = "--pem-path";
-        /// Limit of processes; `-1` for none.
-        pids_limit: value(i64) = "--pids-limit";
+        /// Limit of processes.
+        pids_limit: value(Limit) = "--pids-limit";
         /// Finds and binds AMD devices and libraries.
         rocm: switch = "--rocm";
         /// An empty, temporary directory at this path.
         scratch: list(PathBuf) = "--scratch";
-        /// SELinux, AppArmor or seccomp: `seccomp:/path/profile.json`.
-        security: list(String) = "--security";
+        /// SELinux, AppArmor, seccomp, or another user.
+        security: list(Security) = "--security";
         /// Where to unpack.
         tmpdir: value(PathBuf) = "--tmpdir";
         /// Binds onto an underlay in place of an overlay.
@@ -198,8 +204,8 @@ options! {
         cdi_dirs: list(PathBuf) = "--cdi-dirs" since Devices;
         /// The working directory; it must be there.
         cwd: value(PathBuf) = "--cwd" since Cwd;
-        /// A CDI device: `nvidia.com/gpu=0`.
-        device: list(String) = "--device" since Devices;
+        /// A CDI device.
+        device: list(Device) = "--device" since Devices;
         /// Not its own PID namespace.
         ///
         /// Apptainer 1.4 accepts this and does nothing with it.

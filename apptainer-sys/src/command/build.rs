@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::options::{options, positional};
-use super::{Bind, Mount};
+use super::value::{Bind, Mount, Value};
 
 options! {
     /// Builds an image: `apptainer build IMAGE SPEC`.
@@ -84,7 +84,7 @@ options! {
             /// Makes a directory in place of a SIF file.
             sandbox: switch = "--sandbox";
             /// Sections of the definition to run; all of them otherwise.
-            section: list(String) = "--section";
+            section: list(Section) = "--section";
             /// Where to unpack.
             tmpdir: value(PathBuf) = "--tmpdir";
             /// Builds over an existing sandbox.
@@ -107,5 +107,40 @@ impl Build {
             spec: positional(spec.as_ref()),
             ..Self::unset()
         }
+    }
+}
+
+/// A part of a definition that can be run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Section {
+    /// `%environment`.
+    Environment,
+    /// `%files`.
+    Files,
+    /// `%labels`.
+    Labels,
+    /// No section at all: only the base.
+    None,
+    /// `%post`.
+    Post,
+    /// `%setup`.
+    Setup,
+    /// `%test`.
+    Test,
+}
+
+impl Value for Section {
+    fn to_word(&self) -> OsString {
+        match self {
+            Self::Environment => "environment",
+            Self::Files => "files",
+            Self::Labels => "labels",
+            Self::None => "none",
+            Self::Post => "post",
+            Self::Setup => "setup",
+            Self::Test => "test",
+        }
+        .into()
     }
 }

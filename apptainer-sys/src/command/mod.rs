@@ -17,7 +17,6 @@
 //! ```
 
 mod action;
-mod bind;
 mod build;
 mod buildcfg;
 pub mod cache;
@@ -50,12 +49,12 @@ mod sign;
 mod subcommand;
 mod table;
 mod test;
+mod value;
 mod verify;
 mod version;
 
 pub use action::{ActionOptions, ForegroundOptions};
-pub use bind::{Access, Bind, Mount, MountError};
-pub use build::Build;
+pub use build::{Build, Section};
 pub use buildcfg::BuildCfg;
 pub use confgen::ConfGen;
 pub use delete::Delete;
@@ -73,5 +72,10 @@ pub use sign::Sign;
 pub use subcommand::{CommandError, Subcommand};
 pub use table::COMMANDS;
 pub use test::Test;
+pub use value::{
+    Access, Bind, BlkioWeight, Bytes, Capability, CpuShares, Device, DeviceWeight, FuseMount, Home,
+    Mount, Network, NetworkArgs, NoMount, Overlay, ParseCapabilityError, PortMap, Protocol,
+    Security,
+};
 pub use verify::Verify;
 pub use version::PrintVersion;

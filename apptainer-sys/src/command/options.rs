@@ -1,51 +1,38 @@
 //! The one place where a typed option becomes words of an argv.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
 
 use super::CommandError;
+use super::value::{Reason, Value, csv_field};
 use crate::Version;
 use crate::environment::VariableError;
-
-/// A value that stands behind a flag.
-pub(crate) trait Value {
-    fn to_word(&self) -> OsString;
-}
-
-impl Value for OsString {
-    fn to_word(&self) -> OsString {
-        self.clone()
-    }
-}
-
-impl Value for PathBuf {
-    fn to_word(&self) -> OsString {
-        self.as_os_str().to_owned()
-    }
-}
-
-impl Value for String {
-    fn to_word(&self) -> OsString {
-        self.into()
-    }
-}
-
-macro_rules! number_values {
-    ($($number:ty),*) => { $(
-        impl Value for $number {
-            fn to_word(&self) -> OsString {
-                self.to_string().into()
-            }
-        }
-    )* };
-}
-number_values!(u32, i64);
 
 /// What an option adds to an argv; nothing when it was never set.
 pub(crate) trait Emit {
     fn is_set(&self) -> bool;
     fn emit(&self, flag: &str, argv: &mut Vec<OsString>);
+
+    /// Whether Apptainer can make sense of its values.
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+}
+
+/// A value that Apptainer cannot make sense of.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    pub(crate) word: OsString,
+    pub(crate) reason: Reason,
+}
+
+fn check_each<'a, T: Value + 'a>(values: impl IntoIterator<Item = &'a T>) -> Result<(), Invalid> {
+    values.into_iter().try_for_each(|value| {
+        value.check().map_err(|reason| Invalid {
+            word: value.to_word(),
+            reason,
+        })
+    })
 }
 
 impl Emit for bool {
@@ -70,7 +57,15 @@ impl<T: Value> Emit for Option<T> {
             argv.extend([flag.into(), value.to_word()]);
         }
     }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check_each(self)
+    }
 }
+
+/// Values of a flag that is given once, separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined<T>(pub(crate) Vec<T>);
 
 /// Values of a flag that is given once for each, and is not split any further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +75,37 @@ pub(crate) struct Each<T>(pub(crate) Vec<T>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
 
-impl<T> Default for Each<T> {
-    fn default() -> Self {
-        Self(Vec::new())
+macro_rules! empty_by_default {
+    ($($several:ident),*) => { $(
+        impl<T> Default for $several<T> {
+            fn default() -> Self {
+                Self(Vec::new())
+            }
+        }
+    )* };
+}
+empty_by_default!(Joined, Each, List);
+
+impl<T: Value> Joined<T> {
+    fn to_word(&self) -> OsString {
+        let words: Vec<_> = self.0.iter().map(Value::to_word).collect();
+        words.join(OsStr::new(","))
     }
 }
 
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self(Vec::new())
+impl<T: Value> Emit for Joined<T> {
+    fn is_set(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn emit(&self, flag: &str, argv: &mut Vec<OsString>) {
+        if self.is_set() {
+            argv.extend([flag.into(), self.to_word()]);
+        }
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check_each(&self.0)
     }
 }
 
@@ -102,6 +119,10 @@ impl<T: Value> Emit for Each<T> {
             argv.extend([flag.into(), value.to_word()]);
         }
     }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check_each(&self.0)
+    }
 }
 
 impl<T: Value> Emit for List<T> {
@@ -114,26 +135,10 @@ impl<T: Value> Emit for List<T> {
             argv.extend([flag.into(), csv_field(&value.to_word())]);
         }
     }
-}
 
-/// `word` as one field of a line of CSV, quoted only where it must be.
-pub(crate) fn csv_field(word: &OsStr) -> OsString {
-    let bytes = word.as_bytes();
-    let plain = !bytes.is_empty()
-        && !bytes.starts_with(b" ")
-        && !bytes.iter().any(|byte| b",\"\r\n".contains(byte));
-    if plain {
-        return word.to_owned();
+    fn check(&self) -> Result<(), Invalid> {
+        check_each(&self.0)
     }
-    let mut quoted = vec![b'"'];
-    for byte in bytes {
-        if *byte == b'"' {
-            quoted.push(b'"');
-        }
-        quoted.push(*byte);
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }
 
 /// A path or reference where flags have ended: it must not look like one.
@@ -182,6 +187,14 @@ impl Positional for Option<OsString> {
     }
 }
 
+impl<T: Value> Positional for Joined<T> {
+    fn emit(&self, argv: &mut Vec<OsString>) {
+        if !self.0.is_empty() {
+            argv.push(self.to_word());
+        }
+    }
+}
+
 impl Positional for Vec<OsString> {
     fn emit(&self, argv: &mut Vec<OsString>) {
         argv.extend(self.iter().cloned());
@@ -198,8 +211,9 @@ impl Positional for Vec<OsString> {
 /// stands behind its flags, and flags of its own.
 ///
 /// A flag is `name: KIND = "--flag" since Feature;` with one of the kinds
-/// `switch` (present or not), `value(T)` (the last one set counts), `each(T)`
-/// (repeated), `list(T)` (repeated, each read as CSV), `mode` (a switch that only
+/// `switch` (present or not), `value(T)` (the last one set counts), `joined(T)`
+/// (one word, separated by commas), `each(T)` (repeated), `list(T)` (repeated, each
+/// read as CSV), `mode` (a switch that only
 /// the constructors set) and `answer(T)` (a switch that is asked about on the
 /// terminal unless it is there, as `--flag=true` or `--flag=false`).
 macro_rules! options {
@@ -345,7 +359,9 @@ macro_rules! options {
         #[allow(unused_variables, clippy::allow_attributes, reason = "some commands have no flags")]
         fn check_flags(&self, found: crate::Version) -> Result<(), crate::command::CommandError> {
             let set: &[bool] = &[ $( crate::command::options::Emit::is_set(&self.$field), )* ];
-            crate::command::subcommand::check_flags(Self::FLAGS, set, found)
+            crate::command::subcommand::check_flags(Self::FLAGS, set, found)?;
+            $( crate::command::subcommand::check_value($flag, &self.$field)?; )*
+            Ok(())
         }
     };
 
@@ -384,6 +400,7 @@ macro_rules! options {
     (@type mode) => { bool };
     (@type answer($ty:ty)) => { Option<$ty> };
     (@type value($ty:ty)) => { Option<$ty> };
+    (@type joined($ty:ty)) => { crate::command::options::Joined<$ty> };
     (@type each($ty:ty)) => { crate::command::options::Each<$ty> };
     (@type list($ty:ty)) => { crate::command::options::List<$ty> };
 
@@ -391,6 +408,7 @@ macro_rules! options {
     (@arity mode) => { crate::command::Arity::Switch };
     (@arity answer) => { crate::command::Arity::Switch };
     (@arity value) => { crate::command::Arity::Value };
+    (@arity joined) => { crate::command::Arity::Value };
     (@arity each) => { crate::command::Arity::Each };
     (@arity list) => { crate::command::Arity::List };
 
@@ -430,21 +448,6 @@ pub(crate) use options;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_field_of_csv_is_quoted_only_where_it_must_be() {
-        let cases = [
-            ("plain", "plain"),
-            ("a b", "a b"),
-            ("", "\"\""),
-            ("a,b", "\"a,b\""),
-            ("a\"b", "\"a\"\"b\""),
-            ("a\nb", "\"a\nb\""),
-        ];
-        for (word, field) in cases {
-            assert_eq!(csv_field(OsStr::new(word)), field);
-        }
-    }
 
     #[test]
     fn a_positional_word_is_never_taken_for_a_flag() {

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use super::{CommandInfo, Flag, MountError};
+use super::options::Emit;
+use super::{CommandInfo, Flag};
 use crate::environment::VariableError;
 use crate::{Feature, Version};
 
@@ -74,9 +75,16 @@ pub enum CommandError {
     /// A variable for the container cannot be set.
     #[error(transparent)]
     Variable(#[from] VariableError),
-    /// A bind or mount cannot be expressed.
-    #[error(transparent)]
-    Mount(#[from] MountError),
+    /// A value is none that Apptainer can make sense of.
+    #[error("use {flag} {value:?}: {reason}")]
+    Value {
+        /// The flag.
+        flag: &'static str,
+        /// What would have stood behind it.
+        value: OsString,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 pub(super) fn check_command(command: &CommandInfo, found: Version) -> Result<(), CommandError> {
@@ -108,10 +116,18 @@ pub(super) fn check_flags(
     Ok(())
 }
 
+pub(super) fn check_value(flag: &'static str, field: &impl Emit) -> Result<(), CommandError> {
+    field.check().map_err(|invalid| CommandError::Value {
+        flag,
+        value: invalid.word,
+        reason: invalid.reason,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Exec, registry};
+    use crate::command::{Device, Exec, Mount, registry};
 
     #[test]
     fn what_the_found_version_lacks_is_refused() {
@@ -124,11 +140,22 @@ mod tests {
         );
         let mut exec = Exec::new("a.sif", "true", [] as [&str; 0]);
         assert!(exec.check(Version::new(1, 2, 0)).is_ok());
-        exec.foreground.device("nvidia.com/gpu=0");
+        exec.foreground.device(Device::named("nvidia.com/gpu=0"));
         let error = exec.check(Version::new(1, 4, 5)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "use --device: it needs Apptainer 1.5.0, and this is 1.4.5"
+        );
+    }
+
+    #[test]
+    fn what_apptainer_cannot_make_sense_of_is_refused() {
+        let mut exec = Exec::new("a.sif", "true", [] as [&str; 0]);
+        exec.action.mount(Mount::bind("/a", "b"));
+        let error = exec.check(Version::new(1, 4, 5)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "use --mount \"type=bind,source=/a,destination=b\": the destination must be an absolute path"
         );
     }
 

@@ -35,6 +35,12 @@ impl Signal {
             .then_some(Self(number))
     }
 
+    /// Its name, `SIGTERM`; real-time signals have none.
+    pub fn name(self) -> Option<&'static str> {
+        let known = nix::sys::signal::Signal::try_from(self.0).ok()?;
+        Some(known.as_str())
+    }
+
     /// Its number.
     pub fn number(self) -> i32 {
         self.0
@@ -47,9 +53,9 @@ impl Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::sys::signal::Signal::try_from(self.0) {
-            Ok(known) => f.write_str(known.as_str()),
-            Err(_) => write!(f, "signal {}", self.0),
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
         }
     }
 }

@@ -1,7 +1,13 @@
 //! What runs a program in a container.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use apptainer_sys::cgroup::{CpuList, Limit};
 use apptainer_sys::command::{
-    Access, ActionOptions, Bind, Exec, ForegroundOptions, Mount, Run, Subcommand,
+    Access, ActionOptions, Bind, Capability, Device, DeviceWeight, Exec, ForegroundOptions,
+    FuseMount, Home, Mount, Network, NetworkArgs, NoMount, Overlay, PortMap, Protocol, Run,
+    Security, Subcommand,
 };
 use insta::assert_snapshot;
 
@@ -9,36 +15,43 @@ use crate::rendered;
 
 /// Sets every flag that shapes a container.
 pub(crate) fn set_all(action: &mut ActionOptions) {
+    let http = PortMap {
+        host: 8080,
+        container: 80,
+        protocol: Protocol::Tcp,
+    };
     action
-        .add_caps("CAP_NET_RAW,CAP_SYS_PTRACE")
+        .add_caps(Capability::NetRaw)
+        .add_caps(Capability::SysPtrace)
         .allow_setuid(true)
         .app("tool")
         .apply_cgroups("/etc/limits.toml")
         .authfile("auth.json")
         .bind(Bind::new("/srv/a:b"))
         .bind(Bind::new("/srv/c").to("/c").read_only())
-        .blkio_weight(500_u32)
-        .blkio_weight_device("/dev/sda:500")
+        .blkio_weight(500)
+        .blkio_weight_device(DeviceWeight::new("/dev/sda", 500))
         .cleanenv(true)
         .compat(true)
         .contain(true)
         .containall(true)
         .containlibs("/usr/lib/libcuda.so")
         .containlibs("/opt/a,b.so")
-        .cpu_shares(512_i64)
-        .cpus("1.5")
-        .cpuset_cpus("0-3,8")
-        .cpuset_mems("0")
+        .cpu_shares(512)
+        .cpus(1.5)
+        .cpuset_cpus(CpuList::from_iter([0, 1, 2, 3, 8]))
+        .cpuset_mems(CpuList::from_iter([0]))
         .disable_cache(true)
-        .dns("9.9.9.9")
+        .dns(IpAddr::from([9, 9, 9, 9]))
+        .dns(IpAddr::from([1, 1, 1, 1]))
         .docker_host("tcp://localhost:2375")
         .docker_login(true)
-        .drop_caps("CAP_CHOWN")
+        .drop_caps(Capability::Chown)
         .env_file(".env")
         .env_file("/etc/more.env")
         .fakeroot(true)
-        .fusemount("container:sshfs host:/ /mnt")
-        .home("/srv/home:/root")
+        .fusemount(FuseMount::in_container("sshfs host:/", "/mnt"))
+        .home(Home::new("/srv/home").at("/root"))
         .hostname("node")
         .ignore_fakeroot_command(true)
         .ignore_subuid(true)
@@ -46,23 +59,24 @@ pub(crate) fn set_all(action: &mut ActionOptions) {
         .intel_hpu(true)
         .ipc(true)
         .keep_privs(true)
-        .memory("512M")
-        .memory_reservation("256M")
-        .memory_swap("-1")
-        .mount(Mount::bind("/a,b", "/c").unwrap())
-        .mount(Mount::bind("/d", "/e").unwrap().access(Access::ReadOnly))
+        .memory(512 << 20)
+        .memory_reservation(256 << 20)
+        .memory_swap(Limit::Unlimited)
+        .mount(Mount::bind("/a,b", "/c"))
+        .mount(Mount::bind("/d", "/e").access(Access::ReadOnly))
         .net(true)
         .netns_path("/run/netns/one")
-        .network("bridge")
-        .network_args("portmap=8080:80/tcp")
+        .network(Network::BRIDGE)
+        .network(Network::named("lab"))
+        .network_args(NetworkArgs::new().port_map(http))
         .no_env("HOME")
         .no_env("LANG")
         .no_eval(true)
         .no_home(true)
         .no_https(true)
         .no_init(true)
-        .no_mount("tmp")
-        .no_mount("hostfs")
+        .no_mount(NoMount::Tmp)
+        .no_mount(NoMount::Path("/data".into()))
         .no_nv(true)
         .no_privs(true)
         .no_rocm(true)
@@ -70,15 +84,15 @@ pub(crate) fn set_all(action: &mut ActionOptions) {
         .nv(true)
         .nvccli(true)
         .oom_kill_disable(true)
-        .overlay("layer.img:ro")
-        .overlay("upper")
+        .overlay(Overlay::new("layer.img").read_only())
+        .overlay(Overlay::new("upper"))
         .passphrase(true)
         .pem_path("key.pem")
-        .pids_limit(100_i64)
+        .pids_limit(100)
         .rocm(true)
         .scratch("/scratch")
         .scratch("/more")
-        .security("seccomp:/etc/seccomp.json")
+        .security(Security::Seccomp("/etc/seccomp.json".into()))
         .tmpdir("/var/tmp")
         .underlay(true)
         .unsquash(true)
@@ -97,8 +111,8 @@ fn exec_with_every_flag() {
     exec.foreground
         .cdi_dirs("/etc/cdi")
         .cwd("/data")
-        .device("nvidia.com/gpu=0")
-        .device("nvidia.com/gpu=1")
+        .device(Device::named("nvidia.com/gpu=0"))
+        .device(Device::named("nvidia.com/gpu=1"))
         .no_pid(true)
         .pid(true)
         .pwd("/data")
@@ -126,7 +140,7 @@ fn exec_with_every_flag() {
         --cpuset-cpus 0-3,8
         --cpuset-mems 0
         --disable-cache
-        --dns 9.9.9.9
+        --dns 9.9.9.9,1.1.1.1
         --docker-host tcp://localhost:2375
         --docker-login
         --drop-caps CAP_CHOWN
@@ -142,14 +156,14 @@ fn exec_with_every_flag() {
         --intel-hpu
         --ipc
         --keep-privs
-        --memory 512M
-        --memory-reservation 256M
+        --memory 536870912
+        --memory-reservation 268435456
         --memory-swap -1
         --mount type=bind,"source=/a,b",destination=/c
         --mount type=bind,source=/d,destination=/e,ro
         --net
         --netns-path /run/netns/one
-        --network bridge
+        --network bridge,lab
         --network-args portmap=8080:80/tcp
         --no-env HOME
         --no-env LANG
@@ -158,7 +172,7 @@ fn exec_with_every_flag() {
         --no-https
         --no-init
         --no-mount tmp
-        --no-mount hostfs
+        --no-mount /data
         --no-nv
         --no-privs
         --no-rocm
@@ -224,7 +238,7 @@ fn what_these_bindings_do_not_know() {
 #[test]
 fn run_with_its_own_flags() {
     let mut run = Run::new("a.sif", ["one", "--two"]);
-    run.runscript_timeout("30s");
+    run.runscript_timeout(Duration::from_secs(30));
     assert_snapshot!(rendered(&run, &[Run::FLAGS]), @r"
         run
         --runscript-timeout 30s a.sif one

@@ -1,5 +1,6 @@
 //! `apptainer capability ..`
 
+use apptainer_sys::command::Capability;
 use apptainer_sys::command::capability::{Add, Avail, Drop, List};
 use insta::assert_snapshot;
 
@@ -7,24 +8,24 @@ use crate::rendered;
 
 #[test]
 fn add() {
-    let mut command = Add::new("CAP_NET_RAW");
+    let mut command = Add::new([Capability::NetRaw, Capability::Chown]);
     command.group("staff").user("alice");
     assert_snapshot!(rendered(&command, &[Add::FLAGS]), @r"
         capability add
         --group staff
-        --user alice CAP_NET_RAW
+        --user alice CAP_NET_RAW,CAP_CHOWN
     ");
 }
 
 #[test]
 fn avail() {
     assert_snapshot!(rendered(&Avail::all(), &[]), @"capability avail");
-    assert_snapshot!(rendered(&Avail::of("CAP_NET_RAW"), &[]), @"capability avail CAP_NET_RAW");
+    assert_snapshot!(rendered(&Avail::of([Capability::NetRaw]), &[]), @"capability avail CAP_NET_RAW");
 }
 
 #[test]
 fn drop() {
-    let mut command = Drop::new("CAP_NET_RAW");
+    let mut command = Drop::new([Capability::NetRaw]);
     command.group("staff").user("alice");
     assert_snapshot!(rendered(&command, &[Drop::FLAGS]), @r"
         capability drop

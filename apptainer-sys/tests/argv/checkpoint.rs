@@ -1,5 +1,6 @@
 //! `apptainer checkpoint ..`
 
+use apptainer_sys::command::Home;
 use apptainer_sys::command::checkpoint::{Create, Delete, Instance, List};
 use insta::assert_snapshot;
 
@@ -18,7 +19,7 @@ fn delete() {
 #[test]
 fn instance() {
     let mut command = Instance::new("tool");
-    command.home("/srv/home");
+    command.home(Home::new("/srv/home"));
     assert_snapshot!(rendered(&command, &[Instance::FLAGS]), @r"
         checkpoint instance
         --home /srv/home tool

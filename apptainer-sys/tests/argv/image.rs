@@ -1,6 +1,6 @@
 //! What makes images.
 
-use apptainer_sys::command::{Access, Bind, Build, Mount, Pull, Subcommand};
+use apptainer_sys::command::{Access, Bind, Build, Mount, Pull, Section, Subcommand};
 use insta::assert_snapshot;
 
 use crate::rendered;
@@ -69,8 +69,8 @@ fn build_with_every_flag() {
         .json(true)
         .library("https://library.example.org")
         .mksquashfs_args("-comp zstd")
-        .mount(Mount::bind("/a,b", "/c").unwrap())
-        .mount(Mount::bind("/d", "/e").unwrap().access(Access::ReadOnly))
+        .mount(Mount::bind("/a,b", "/c"))
+        .mount(Mount::bind("/d", "/e").access(Access::ReadOnly))
         .no_cleanup(true)
         .no_https(true)
         .notest(true)
@@ -81,8 +81,8 @@ fn build_with_every_flag() {
         .reproducible(true)
         .rocm(true)
         .sandbox(true)
-        .section("post")
-        .section("test")
+        .section(Section::Post)
+        .section(Section::Test)
         .tmpdir("/var/tmp")
         .update(true)
         .userns(true)

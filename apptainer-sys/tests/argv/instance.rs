@@ -1,7 +1,10 @@
 //! Instances.
 
+use std::time::Duration;
+
 use apptainer_sys::command::instance::{List, Run, Start, StartOptions, Stats, Stop};
 use apptainer_sys::command::{Exec, Subcommand};
+use apptainer_sys::process::Signal;
 use insta::assert_snapshot;
 
 use crate::action::set_all;
@@ -44,7 +47,7 @@ fn run_with_its_own_flags() {
     let mut run = Run::new("a.sif", "web", ["--port", "80"]);
     run.action.containall(true);
     run.start.pid_file("/run/web.pid");
-    run.runscript_timeout("30s");
+    run.runscript_timeout(Duration::from_secs(30));
     assert_snapshot!(rendered(&run, &[Run::FLAGS]), @r"
         instance run
         --containall
@@ -74,14 +77,14 @@ fn stop() {
     let mut stop = Stop::matching("web-*");
     stop.every(true)
         .force(true)
-        .signal("TERM")
+        .signal(Signal::TERM)
         .timeout(5_u32)
         .user("alice");
     assert_snapshot!(rendered(&stop, &[Stop::FLAGS]), @r"
         instance stop
         --all
         --force
-        --signal TERM
+        --signal SIGTERM
         --timeout 5
         --user alice web-*
     ");

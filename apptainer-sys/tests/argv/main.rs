@@ -1,7 +1,5 @@
 //! Every command, and every flag of it at least once, as the words that it becomes.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
-
 mod action;
 mod alone;
 mod cache;

@@ -4,6 +4,7 @@ use apptainer_sys::command::oci::{
     Attach, Create, Delete, Exec, Kill, LogFormat, Mount, Pause, Resume, Run, Start, State, Umount,
     Update,
 };
+use apptainer_sys::process::Signal;
 use insta::assert_snapshot;
 
 use crate::rendered;
@@ -79,11 +80,11 @@ fn exec() {
 #[test]
 fn kill() {
     let mut command = Kill::new("web");
-    command.force(true).signal("TERM").timeout(5_u32);
+    command.force(true).signal(Signal::TERM).timeout(5_u32);
     assert_snapshot!(rendered(&command, &[Kill::FLAGS]), @r"
         oci kill
         --force
-        --signal TERM
+        --signal SIGTERM
         --timeout 5 web
     ");
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::command::options::Value;
+use crate::command::value::Value;
 
 /// A part of Apptainer's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,15 +1,14 @@
 //! `apptainer capability add`.
 
-use std::ffi::OsString;
-
-use crate::command::options::options;
+use crate::command::Capability;
+use crate::command::options::{Joined, options};
 
 options! {
     /// Grants capabilities, as root: `apptainer capability add CAPABILITIES`.
     pub command Add = ["capability", "add"] {
         groups {}
         positional {
-            capabilities: OsString,
+            capabilities: Joined<Capability>,
         }
         flags {
             /// Of this group.
@@ -21,10 +20,10 @@ options! {
 }
 
 impl Add {
-    /// Grants these, separated by commas: `CAP_NET_RAW,CAP_CHOWN`.
-    pub fn new(capabilities: impl Into<OsString>) -> Self {
+    /// Grants these.
+    pub fn new(capabilities: impl IntoIterator<Item = Capability>) -> Self {
         Self {
-            capabilities: capabilities.into(),
+            capabilities: Joined(capabilities.into_iter().collect()),
             ..Self::unset()
         }
     }

@@ -1,15 +1,14 @@
 //! `apptainer capability avail`.
 
-use std::ffi::OsString;
-
-use crate::command::options::options;
+use crate::command::Capability;
+use crate::command::options::{Joined, options};
 
 options! {
     /// Explains capabilities: `apptainer capability avail [CAPABILITIES]`.
     pub command Avail = ["capability", "avail"] {
         groups {}
         positional {
-            capabilities: Option<OsString>,
+            capabilities: Joined<Capability>,
         }
         flags {}
     }
@@ -21,10 +20,10 @@ impl Avail {
         Self::unset()
     }
 
-    /// These, separated by commas.
-    pub fn of(capabilities: impl Into<OsString>) -> Self {
+    /// These.
+    pub fn of(capabilities: impl IntoIterator<Item = Capability>) -> Self {
         Self {
-            capabilities: Some(capabilities.into()),
+            capabilities: Joined(capabilities.into_iter().collect()),
             ..Self::unset()
         }
     }

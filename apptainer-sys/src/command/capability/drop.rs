@@ -1,15 +1,14 @@
 //! `apptainer capability drop`.
 
-use std::ffi::OsString;
-
-use crate::command::options::options;
+use crate::command::Capability;
+use crate::command::options::{Joined, options};
 
 options! {
     /// Takes capabilities back, as root: `apptainer capability drop CAPABILITIES`.
     pub command Drop = ["capability", "drop"] {
         groups {}
         positional {
-            capabilities: OsString,
+            capabilities: Joined<Capability>,
         }
         flags {
             /// Of this group.
@@ -21,10 +20,10 @@ options! {
 }
 
 impl Drop {
-    /// Takes these back, separated by commas.
-    pub fn new(capabilities: impl Into<OsString>) -> Self {
+    /// Takes these back.
+    pub fn new(capabilities: impl IntoIterator<Item = Capability>) -> Self {
         Self {
-            capabilities: capabilities.into(),
+            capabilities: Joined(capabilities.into_iter().collect()),
             ..Self::unset()
         }
     }

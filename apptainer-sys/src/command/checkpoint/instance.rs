@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::command::Home;
 use crate::command::options::options;
 
 options! {
@@ -14,8 +15,8 @@ options! {
             name: OsString,
         }
         flags {
-            /// The home directory: `source` or `source:destination`.
-            home: value(OsString) = "--home";
+            /// The home directory.
+            home: value(Home) = "--home";
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `apptainer instance run`.
 
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use super::StartOptions;
 use crate::command::ActionOptions;
@@ -23,7 +24,7 @@ options! {
         }
         flags {
             /// How long the image's environment scripts may take: `30s`, `2m`.
-            runscript_timeout: value(String) = "--runscript-timeout" since RunscriptTimeout;
+            runscript_timeout: value(Duration) = "--runscript-timeout" since RunscriptTimeout;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::command::options::options;
+use crate::process::Signal;
 
 options! {
     /// Stops instances: `apptainer instance stop GLOB`.
@@ -16,8 +17,8 @@ options! {
             every: switch = "--all";
             /// Kills at once.
             force: switch = "--force";
-            /// The signal to send: `SIGTERM`, `TERM` or `15`; `SIGINT` otherwise.
-            signal: value(String) = "--signal";
+            /// The signal to send; `SIGINT` otherwise.
+            signal: value(Signal) = "--signal";
             /// Seconds until it kills; 10 otherwise.
             timeout: value(u32) = "--timeout";
             /// Of this user (root only).

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::command::options::options;
+use crate::process::Signal;
 
 options! {
     /// Sends a signal to a container, as root: `apptainer oci kill ID`.
@@ -15,7 +16,7 @@ options! {
             /// Sends `SIGKILL`.
             force: switch = "--force";
             /// The signal; `SIGTERM` otherwise.
-            signal: value(String) = "--signal";
+            signal: value(Signal) = "--signal";
             /// Seconds until it kills.
             timeout: value(u32) = "--timeout";
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::command::options::Value;
+use crate::command::value::Value;
 
 /// How the output of a container is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::command::options::Value;
+use crate::command::value::Value;
 use crate::sif::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
 
 impl Value for DataType {

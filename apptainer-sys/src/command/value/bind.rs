@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::options::{Value, csv_field};
+use super::{Reason, Value, csv_field};
 
 /// Whether the container may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -66,6 +66,20 @@ impl Value for Bind {
         }
         OsString::from_vec(word)
     }
+
+    fn check(&self) -> Result<(), Reason> {
+        check_places(&self.source, self.destination.as_deref())
+    }
+}
+
+fn check_places(source: &Path, destination: Option<&Path>) -> Result<(), Reason> {
+    if source.as_os_str().is_empty() {
+        return Err("the source must not be empty");
+    }
+    if destination.is_some_and(|path| !path.is_absolute()) {
+        return Err("the destination must be an absolute path");
+    }
+    Ok(())
 }
 
 fn escaped(path: &Path) -> Vec<u8> {
@@ -86,52 +100,40 @@ pub struct Mount {
     source: PathBuf,
     destination: PathBuf,
     access: Access,
-}
-
-/// A mount cannot be expressed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MountError {
-    /// The container has no working directory to take it from.
-    #[error("mount at {}: the destination must be an absolute path", .destination.display())]
-    RelativeDestination {
-        /// What was given.
-        destination: PathBuf,
-    },
-    /// Nothing can be mounted from it.
-    #[error("mount {:?}: the source must not be empty", .source_path)]
-    EmptySource {
-        /// What was given.
-        source_path: PathBuf,
-    },
+    image_source: Option<PathBuf>,
+    image_id: Option<u32>,
 }
 
 impl Mount {
     /// `source` of the host at `destination` in the container, writable.
-    pub fn bind(
-        source: impl Into<PathBuf>,
-        destination: impl Into<PathBuf>,
-    ) -> Result<Self, MountError> {
-        let (source, destination) = (source.into(), destination.into());
-        if source.as_os_str().is_empty() {
-            return Err(MountError::EmptySource {
-                source_path: source,
-            });
-        }
-        if !destination.is_absolute() {
-            return Err(MountError::RelativeDestination { destination });
-        }
-        Ok(Self {
-            source,
-            destination,
+    pub fn bind(source: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
+        Self {
+            source: source.into(),
+            destination: destination.into(),
             access: Access::ReadWrite,
-        })
+            image_source: None,
+            image_id: None,
+        }
     }
 
     /// With this access.
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// A directory within the source, which is an image: `/` for all of it.
+    #[must_use]
+    pub fn image_source(mut self, path: impl Into<PathBuf>) -> Self {
+        self.image_source = Some(path.into());
+        self
+    }
+
+    /// The partition, by its number in the source, which is a SIF file.
+    #[must_use]
+    pub fn image_id(mut self, id: u32) -> Self {
+        self.image_id = Some(id);
         self
     }
 
@@ -157,10 +159,28 @@ impl Value for Mount {
         word.push(field("source=", &self.source));
         word.push(",");
         word.push(field("destination=", &self.destination));
+        if let Some(path) = &self.image_source {
+            word.push(",");
+            word.push(field("image-src=", path));
+        }
+        if let Some(id) = self.image_id {
+            word.push(format!(",id={id}"));
+        }
         if self.access == Access::ReadOnly {
             word.push(OsStr::new(",ro"));
         }
         word
+    }
+
+    fn check(&self) -> Result<(), Reason> {
+        if self
+            .image_source
+            .as_ref()
+            .is_some_and(|path| !path.is_absolute())
+        {
+            return Err("the directory within the image must be an absolute path");
+        }
+        check_places(&self.source, Some(&self.destination))
     }
 }
 
@@ -183,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_mount_quotes_what_separates() {
-        let mount = Mount::bind("/a,\"b\"", "/c d").unwrap();
+        let mount = Mount::bind("/a,\"b\"", "/c d");
         assert_eq!(
             mount.access(Access::ReadOnly).to_word(),
             "type=bind,\"source=/a,\"\"b\"\"\",destination=/c d,ro"
@@ -191,14 +211,24 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_without_a_place_is_refused() {
-        assert!(matches!(
-            Mount::bind("/a", "b"),
-            Err(MountError::RelativeDestination { .. })
-        ));
-        assert!(matches!(
-            Mount::bind("", "/b"),
-            Err(MountError::EmptySource { .. })
-        ));
+    fn a_part_of_an_image() {
+        let mount = Mount::bind("data.sif", "/data")
+            .image_source("/")
+            .image_id(3);
+        assert_eq!(
+            mount.to_word(),
+            "type=bind,source=data.sif,destination=/data,image-src=/,id=3"
+        );
+        assert_eq!(mount.check(), Ok(()));
+        assert!(mount.image_source("inside").check().is_err());
+    }
+
+    #[test]
+    fn what_has_no_place_is_refused() {
+        assert!(Mount::bind("/a", "b").check().is_err());
+        assert!(Mount::bind("", "/b").check().is_err());
+        assert!(Bind::new("").check().is_err());
+        assert!(Bind::new("/a").to("b").check().is_err());
+        assert_eq!(Bind::new("a").to("/b").check(), Ok(()));
     }
 }
