@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::SifError;
 use super::fields::{int32, int64, length, text};
-use super::kind::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
+use super::kind::{
+    Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat,
+};
 
 /// An entry of the table: one data object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,13 @@ pub enum Detail {
         hash: HashType,
         /// The fingerprint of the key; empty for one that is not OpenPGP.
         fingerprint: Vec<u8>,
+    },
+    /// Of an encrypted key.
+    CryptoMessage {
+        /// How it is written down.
+        format: MessageFormat,
+        /// How it is encrypted.
+        kind: MessageType,
     },
     /// Of a bill of materials.
     Sbom {
@@ -139,6 +148,10 @@ impl Detail {
                     fingerprint: if is_set { entity.to_vec() } else { Vec::new() },
                 }
             }
+            DataType::CryptoMessage => Self::CryptoMessage {
+                format: MessageFormat::from_number(int32(extra, 0)),
+                kind: MessageType::from_number(int32(extra, 4)),
+            },
             DataType::Sbom => Self::Sbom {
                 format: SbomFormat::from_number(int32(extra, 0)),
             },
@@ -158,6 +171,9 @@ impl fmt::Display for Descriptor {
                 write!(f, "{} ({fs}/{kind}/{arch})", self.kind)
             }
             Detail::Signature { hash, .. } => write!(f, "{} ({hash})", self.kind),
+            Detail::CryptoMessage { format, kind } => {
+                write!(f, "{} ({format}/{kind})", self.kind)
+            }
             Detail::Sbom { format } => write!(f, "{} ({format})", self.kind),
             Detail::None | Detail::Oci { .. } => write!(f, "{}", self.kind),
         }

@@ -151,6 +151,22 @@ numbered! {
         Blake2b256 = 5, "BLAKE2b-256";
     }
 
+    /// How an encrypted key is written down.
+    pub enum MessageFormat {
+        /// OpenPGP.
+        OpenPgp = 1, "OpenPGP";
+        /// PEM.
+        Pem = 2, "PEM";
+    }
+
+    /// How a key is encrypted.
+    pub enum MessageType {
+        /// Not at all: a signed text.
+        ClearSignature = 0x100, "Clear Signature";
+        /// With RSA.
+        RsaOaep = 0x200, "RSA-OAEP";
+    }
+
     /// The format of a software bill of materials.
     pub enum SbomFormat {
         /// CycloneDX in JSON.

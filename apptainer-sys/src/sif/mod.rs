@@ -18,7 +18,9 @@ pub use descriptor::{Descriptor, Detail, Link};
 pub use error::SifError;
 pub use file::Sif;
 pub use header::Header;
-pub use kind::{Arch, DataType, FsType, HashType, PartitionType, SbomFormat};
+pub use kind::{
+    Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat,
+};
 pub use metadata::{App, Attributes, Data, Metadata, Unknown};
 pub use object::{Object, SifFile};
 pub use writer::SifWriter;

@@ -6,6 +6,7 @@
 
 mod listings;
 mod sif;
+mod values;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! SIF files as we read them, against what `apptainer` says of them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -151,6 +152,53 @@ async fn an_image_with_a_writable_layer_and_a_signature() {
         };
         assert_eq!((*hash, fingerprint.len()), (HashType::Sha256, 20));
     }
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_encrypted_image() {
+    let world = World::new().await;
+    let root = world.folder().join("root");
+    busybox_sandbox(&root);
+    let [key, public, image] =
+        ["key.pem", "public.pem", "secret.sif"].map(|name| world.folder().join(name));
+    let openssl = |words: &[&OsStr]| {
+        let output = std::process::Command::new("openssl").args(words).output();
+        assert!(output.unwrap().status.success(), "{words:?}");
+    };
+    let (to, from) = (OsStr::new("-out"), OsStr::new("-in"));
+    openssl(&[
+        "genrsa".as_ref(),
+        "-traditional".as_ref(),
+        to,
+        key.as_ref(),
+        "2048".as_ref(),
+    ]);
+    openssl(&[
+        "rsa".as_ref(),
+        "-RSAPublicKey_out".as_ref(),
+        from,
+        key.as_ref(),
+        to,
+        public.as_ref(),
+    ]);
+    let build = ["build", "--encrypt", "--pem-path", public.to_str().unwrap()];
+    let words = [image.to_str().unwrap(), root.to_str().unwrap()];
+    apptainer(&[&build[..], &words].concat());
+
+    let sif = both_say_the_same(&image);
+    let Detail::Partition { fs, .. } = sif.primary_partition().unwrap().detail else {
+        panic!("it is a partition");
+    };
+    assert_eq!(fs, FsType::Gocryptfs);
+    let sealed = sif.table().descriptors().last().unwrap();
+    assert!(matches!(sealed.detail, Detail::CryptoMessage { .. }));
+    let key = key.to_str().unwrap();
+    let exec = ["exec", "--pem-path", key, image.to_str().unwrap()];
+    assert_eq!(
+        apptainer(&[&exec[..], &["echo", "hello"]].concat()),
+        "hello\n"
+    );
     world.finish();
 }
 
