@@ -3,7 +3,7 @@
 #![no_main]
 
 use apptainer_sys::output::{InstanceList, InstanceStats, Metadata, OciState, Verification};
-use apptainer_sys::state::instance::Record;
+use apptainer_sys::state::instance::{Config, Record};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{from_slice, from_str, to_string};
 
@@ -25,5 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         Verification,
         OciState
     );
-    let _ = from_slice::<Record>(bytes);
+    if let Ok(record) = from_slice::<Record>(bytes) {
+        let _ = record.config();
+    }
+    // Of itself, without the base64 that it stands in.
+    let _ = Config::parse(bytes);
 });

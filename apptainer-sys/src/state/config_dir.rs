@@ -16,14 +16,16 @@ pub struct ConfigDir {
 impl ConfigDir {
     /// The one of this process's user and environment.
     pub fn of_this_user() -> io::Result<Self> {
-        let named = ["APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"]
-            .into_iter()
-            .find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
-        let path = match named {
+        let path = match variable("CONFIGDIR") {
             Some(path) => path.into(),
-            None => home()?.join(".apptainer"),
+            None => Self::default_path()?,
         };
         Ok(Self { path })
+    }
+
+    /// Where it is, and the cache with it, unless the environment says otherwise.
+    pub(super) fn default_path() -> io::Result<PathBuf> {
+        Ok(home()?.join(".apptainer"))
     }
 
     /// The one at `path`.
@@ -35,6 +37,15 @@ impl ConfigDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The setting of this name in the environment, which Apptainer also takes from
+/// Singularity's variables.
+pub(super) fn variable(name: &str) -> Option<OsString> {
+    ["APPTAINER", "SINGULARITY"]
+        .into_iter()
+        .filter_map(|prefix| std::env::var_os(format!("{prefix}_{name}")))
+        .find(|value| !value.is_empty())
 }
 
 /// Apptainer takes the home directory from the user database, not from `HOME`.

@@ -8,6 +8,10 @@ use apptainer_sys::state::instance::{Record, RecordError, Records};
 
 use super::InstanceError;
 use crate::Apptainer;
+use crate::blocking::blocking;
+
+/// How long a record may take to be written.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// An instance that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,21 +64,19 @@ pub(super) async fn running(
     records: &Records,
     name: &str,
 ) -> Result<Option<Record>, InstanceError> {
-    const TRIES: u32 = 20;
-    const PAUSE: Duration = Duration::from_millis(5);
-    let mut tries = 0;
-    let record = loop {
-        match records.read(name) {
-            Ok(Some(record)) => break record,
-            Ok(None) => return Ok(None),
-            Err(RecordError::Malformed { .. }) if tries < TRIES => tries += 1,
-            Err(error @ RecordError::Malformed { .. }) => {
-                tracing::warn!(%error, "taking a damaged record for that of a dead instance");
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
+    let mut read = records.read(name);
+    if matches!(read, Err(RecordError::Malformed { .. })) {
+        let (records, name) = (records.clone(), name.to_owned());
+        read = blocking(move || records.read_whole(&name, PATIENCE)).await;
+    }
+    let record = match read {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(None),
+        Err(error @ RecordError::Malformed { .. }) => {
+            tracing::warn!(%error, "taking a damaged record for that of a dead instance");
+            return Ok(None);
         }
-        tokio::time::sleep(PAUSE).await;
+        Err(error) => return Err(error.into()),
     };
     let is_running = record.is_running().map_err(|source| InstanceError::Io {
         doing: "look at",

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Tree};
-use apptainer_sys::state::instance::Record;
+use apptainer_sys::process::{Member, Pid, PidFd, Signal, Tree};
+use apptainer_sys::state::instance::{Held, Record};
 
 use crate::process::Ended;
 
@@ -28,16 +28,8 @@ pub(super) struct Processes {
 impl Processes {
     /// Those of the instance that a record tells of; `None` when it does not run.
     pub(super) fn of(record: &Record) -> io::Result<Option<Self>> {
-        let (Ok(payload), Ok(master)) = (PidFd::open(record.pid), PidFd::open(record.master))
-        else {
-            return Ok(None);
-        };
-        // Asked once they are held: the record was read before.
-        let parent = Process::read(record.pid)?.map(|process| process.parent);
-        if parent != Some(record.master) || !record.is_running()? {
-            return Ok(None);
-        }
-        Ok(Some(Self {
+        let held = record.hold()?;
+        Ok(held.map(|Held { payload, master }| Self {
             payload,
             payload_pid: record.pid,
             master,

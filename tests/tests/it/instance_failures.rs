@@ -59,12 +59,17 @@ async fn a_bind_source_or_overlay_that_is_not_there_is_told() {
     let container = world.container().await;
     for container in [
         container.clone().bind("/nosuch/source", "/mnt"),
-        container.clone().bind(world.folder(), "relative"),
         container.clone().overlay("/nosuch/overlay"),
     ] {
         let error = container.start().await.unwrap_err();
         assert!(matches!(error, InstanceError::Container(_)), "{error:?}");
     }
+    let error = container.bind(world.folder(), "relative").start().await;
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.ends_with("the destination must be an absolute path"),
+        "{text}"
+    );
     world.finish();
 }
 

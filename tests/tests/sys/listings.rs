@@ -7,6 +7,8 @@ use apptainer::sys::output::{
     Verification, fields,
 };
 use apptainer::sys::sif::SifFile;
+use apptainer::sys::state::instance::{Records, Writable};
+use apptainer::sys::state::{Cache, CacheKind, ConfigDir};
 use fixtures::{Login, Registry, World, busybox_archive, busybox_sif};
 
 use crate::{apptainer, apptainer_with};
@@ -141,6 +143,67 @@ async fn the_cache() {
         entries.iter().all(|entry| entry.size.ends_with("iB")),
         "{entries:?}"
     );
+    // Listed by kind and then name, as ours are, but in another order of kinds.
+    let mut theirs: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.kind.as_str(), entry.name.as_str()))
+        .collect();
+    theirs.sort_unstable();
+    let files = Cache::at(home.cache.join("cache")).files().unwrap();
+    let ours: Vec<_> = files
+        .iter()
+        .map(|file| (file.kind.name(), &file.name[..22]))
+        .collect();
+    assert_eq!(ours, theirs);
+    let sif = files.iter().find(|file| file.kind == CacheKind::OciTmp);
+    let pulled = std::fs::metadata(&image).unwrap();
+    assert_eq!(sif.unwrap().size, pulled.len());
+    world.finish();
+}
+
+#[tokio::test]
+async fn how_an_instance_was_made() {
+    let world = World::new().await;
+    let container = world.container().await;
+    let folder = world.folder();
+    let instance = container
+        .bind_read_only(folder, "/data")
+        .env("GREETING", "hello, world")
+        .flags(|flags| {
+            flags.containall(true).hostname("inside").uts(true);
+        })
+        .start()
+        .await
+        .unwrap();
+    let config = ConfigDir::at(Home::of(&world).config);
+    let records = Records::of(&config).unwrap();
+    let record = records.read(instance.name()).unwrap().unwrap();
+    assert!(record.is_running().unwrap());
+    assert!(record.has_user_namespace);
+
+    let made = record.config().unwrap();
+    let bound = &made.binds[0];
+    assert_eq!(
+        (bound.source.as_path(), bound.destination.as_path()),
+        (folder, Path::new("/data"))
+    );
+    assert!(bound.options.contains_key("ro"));
+    assert_eq!(made.hostname.as_deref(), Some("inside"));
+    assert_eq!(made.args, ["/.singularity.d/actions/start"]);
+    assert!(made.no_new_privileges && !made.fakeroot);
+    assert_eq!(made.writable, Writable::Nothing);
+    assert_eq!(made.uid_mappings[0].container, made.uid_mappings[0].host);
+    let pid = made
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.kind == "pid");
+    let path = format!("/proc/{}/ns/pid", record.pid);
+    assert_eq!(pid.unwrap().path, Path::new(&path));
+    let name = format!("APPTAINER_INSTANCE={}", instance.name());
+    assert!(made.process_env.contains(&name));
+
+    instance.stop().await.unwrap();
+    assert!(!record.is_running().unwrap());
     world.finish();
 }
 

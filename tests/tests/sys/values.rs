@@ -13,7 +13,7 @@ use fixtures::{World, busybox_sif};
 
 use crate::apptainer;
 
-/// What `exec`, the command of an image of BusyBox, prints.
+/// What a command prints.
 fn output(exec: &Exec) -> Captured {
     let install = Install::discover().unwrap();
     let mut spawn = install.invocation(&GlobalOptions::silent(), exec).unwrap();

@@ -1,67 +1,13 @@
-//! The records that Apptainer keeps of running instances.
-//!
-//! `CONFIGDIR/instances/app/HOST/USER/NAME/NAME.json`, and beside it in
-//! `instances/logs` what the instance prints. Reading them here, unlike
-//! `apptainer instance list`, removes none.
+//! The directory of records.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
-use super::ConfigDir;
-use super::config_dir::{host_name, this_user};
-use crate::process::{Pid, Process, State};
-
-/// What Apptainer wrote down of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct Record {
-    /// Its name.
-    pub name: String,
-    /// The first process in the container.
-    pub pid: Pid,
-    /// Its parent on the host, which watches over the container and removes the
-    /// record in the end.
-    #[serde(rename = "ppid")]
-    pub master: Pid,
-    /// The user's name.
-    pub user: String,
-    /// The image.
-    pub image: PathBuf,
-    /// Its address, where it has a network of its own; else empty.
-    #[serde(default)]
-    pub ip: String,
-    /// Where its standard error goes.
-    #[serde(rename = "logErrPath")]
-    pub stderr: PathBuf,
-    /// Where its standard output goes.
-    #[serde(rename = "logOutPath")]
-    pub stdout: PathBuf,
-}
-
-impl Record {
-    /// Whether the instance runs: its master is there, and is a master.
-    pub fn is_running(&self) -> io::Result<bool> {
-        let Some(process) = Process::read(self.master)? else {
-            return Ok(false);
-        };
-        if process.state == State::Zombie {
-            return Ok(false);
-        }
-        match Process::command_line(self.master) {
-            Ok(words) => Ok(words
-                .first()
-                .is_some_and(|title| title.starts_with(MASTER_TITLE))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// How a master names itself: `Apptainer instance: USER [NAME]`.
-const MASTER_TITLE: &[u8] = b"Apptainer instance";
+use super::Record;
+use crate::state::ConfigDir;
+use crate::state::config_dir::{host_name, this_user};
 
 /// A record, or the directory of records, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +76,23 @@ impl Records {
         }
     }
 
+    /// The same, but waits while it is malformed, at most for `limit`: the record
+    /// may be half written.
+    ///
+    /// Blocks. One that stays so was left by a writer that was killed.
+    pub fn read_whole(&self, name: &str, limit: Duration) -> Result<Option<Record>, RecordError> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.read(name) {
+                Err(RecordError::Malformed { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// The names that there are directories for.
     pub fn names(&self) -> Result<Vec<String>, RecordError> {
         let failed = |source| RecordError::Read {
@@ -149,18 +112,6 @@ impl Records {
         names.sort_unstable();
         Ok(names)
     }
-}
-
-/// Whether Apptainer takes `name` for an instance: letters, digits, dots,
-/// underscores and dashes. As a file name it also has a longest length.
-pub fn is_valid_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    // 255 bytes for a file name, less the `.json` behind it.
-    (1..=250).contains(&name.len())
-        && name.bytes().all(allowed)
-        && !name.starts_with('-')
-        && name != "."
-        && name != ".."
 }
 
 #[cfg(test)]
@@ -199,19 +150,29 @@ mod tests {
     }
 
     #[test]
-    fn no_instances_are_no_error() {
+    fn a_record_that_is_being_written_is_waited_for() {
         let config = tempfile::tempdir().unwrap();
-        assert!(records(config.path()).names().unwrap().is_empty());
+        let records = records(config.path());
+        fs::create_dir_all(records.folder("web")).unwrap();
+        let path = records.folder("web").join("web.json");
+        let text = r#"{"pid":7,"ppid":6,"name":"web","user":"u","image":"/i.sif",
+            "logErrPath":"/e","logOutPath":"/o"}"#;
+        fs::write(&path, &text[..20]).unwrap();
+        let limit = Duration::from_millis(20);
+        let left_so = records.read_whole("web", limit);
+        assert!(matches!(left_so, Err(RecordError::Malformed { .. })));
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            fs::write(path, text).unwrap();
+        });
+        let record = records.read_whole("web", Duration::from_secs(60)).unwrap();
+        assert_eq!(record.unwrap().pid, 7);
+        writer.join().unwrap();
     }
 
     #[test]
-    fn names_are_checked_as_apptainer_does() {
-        for name in ["a", "web-1.2_3", "0"] {
-            assert!(is_valid_name(name), "{name}");
-        }
-        for name in ["", "a/b", "a b", "ä", ".", "..", "-a", "a\n"] {
-            assert!(!is_valid_name(name), "{name}");
-        }
-        assert!(!is_valid_name(&"a".repeat(251)));
+    fn no_instances_are_no_error() {
+        let config = tempfile::tempdir().unwrap();
+        assert!(records(config.path()).names().unwrap().is_empty());
     }
 }
