@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Exit, Pid, PidFd, Signal};
+use super::{Exit, Mechanism, Pid, PidFd, ResourceUsage, Signal};
 
 /// A child process.
 ///
@@ -21,7 +21,8 @@ use super::{Exit, Pid, PidFd, Signal};
 pub struct Child {
     pid: Pid,
     pidfd: PidFd,
-    exit: Option<Exit>,
+    mechanism: Mechanism,
+    ended: Option<(Exit, ResourceUsage)>,
     /// The writing end of its standard input, if that is a pipe.
     pub stdin: Option<OwnedFd>,
     /// The reading end of its standard output, if that is a pipe.
@@ -42,23 +43,23 @@ pub struct Captured {
 }
 
 impl Child {
-    /// Takes over a child that has just been started.
-    pub(super) fn adopt(pid: Pid, ends: [Option<OwnedFd>; 3]) -> io::Result<Self> {
-        // The pid is the child's own until it has been waited for, and only we wait.
-        let pidfd = PidFd::open(pid).inspect_err(|_| {
-            let child = nix::unistd::Pid::from_raw(pid);
-            let _ = nix::sys::signal::kill(child, nix::sys::signal::SIGKILL);
-            let _ = nix::sys::wait::waitpid(child, None);
-        })?;
+    /// One that has just been started, with our ends of its pipes.
+    pub(super) fn new(
+        pid: Pid,
+        pidfd: PidFd,
+        mechanism: Mechanism,
+        ends: [Option<OwnedFd>; 3],
+    ) -> Self {
         let [stdin, stdout, stderr] = ends;
-        Ok(Self {
+        Self {
             pid,
             pidfd,
-            exit: None,
+            mechanism,
+            ended: None,
             stdin,
             stdout,
             stderr,
-        })
+        }
     }
 
     /// Its pid.
@@ -71,12 +72,37 @@ impl Child {
         &self.pidfd
     }
 
+    /// How it was started.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
     /// Sends it a signal. That it has ended already is no error.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        if self.exit.is_some() {
+        if self.is_reaped() {
             return Ok(());
         }
         self.pidfd.signal(signal)
+    }
+
+    /// Sends a signal to all of the process group that it was started to
+    /// [lead](super::Session). That nobody is left in it is no error.
+    ///
+    /// Once it has been reaped its number may be another group's, so nothing is
+    /// sent then.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        if self.is_reaped() {
+            return Ok(());
+        }
+        // SAFETY: kill takes two numbers. The group is this child's own: its number
+        // cannot be given away before the child has been reaped.
+        if unsafe { libc::kill(-self.pid, signal.number()) } == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        }
     }
 
     /// Waits until it has ended, and reaps it.
@@ -88,23 +114,29 @@ impl Child {
 
     /// Reaps it if it has ended. Asked again, it gives the same answer.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        if self.exit.is_none() {
-            self.exit = wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG)?;
+        if self.ended.is_none() {
+            self.ended = wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG)?;
         }
-        Ok(self.exit)
+        Ok(self.ended.map(|(exit, _)| exit))
     }
 
     /// How it ended, if it has. Does not reap it, so its pid stays its own.
     pub fn peek(&self) -> io::Result<Option<Exit>> {
-        match self.exit {
-            Some(exit) => Ok(Some(exit)),
-            None => wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT),
-        }
+        let ended = match self.ended {
+            Some(ended) => Some(ended),
+            None => wait_id(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)?,
+        };
+        Ok(ended.map(|(exit, _)| exit))
+    }
+
+    /// What it has used, once it has been reaped.
+    pub fn usage(&self) -> Option<ResourceUsage> {
+        self.ended.map(|(_, usage)| usage)
     }
 
     /// Whether it has been reaped: its pid may be another process's by now.
     pub fn is_reaped(&self) -> bool {
-        self.exit.is_some()
+        self.ended.is_some()
     }
 
     /// Closes its standard input, reads both outputs to their ends and reaps it.
@@ -155,23 +187,35 @@ fn readable(streams: &[Option<File>; 2]) -> io::Result<Vec<usize>> {
         .collect())
 }
 
-fn wait_id(pidfd: &PidFd, flags: i32) -> io::Result<Option<Exit>> {
-    let id = pidfd.as_raw_fd().cast_unsigned();
+fn wait_id(pidfd: &PidFd, flags: i32) -> io::Result<Option<(Exit, ResourceUsage)>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the descriptor is open, and `info` is writable memory of the right type.
-    if unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), flags) } != 0 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // The system call gives what was used; libc's function has no place for it.
+    // SAFETY: the descriptor is open, and both are writable memory of the right type.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            pidfd.as_raw_fd(),
+            info.as_mut_ptr(),
+            flags,
+            usage.as_mut_ptr(),
+        )
+    };
+    if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: all zeroes is a valid siginfo, and waitid filled it or left it so.
-    let info = unsafe { info.assume_init() };
+    // SAFETY: all zeroes is valid for both, and the call filled them or left them so.
+    let (info, usage) = unsafe { (info.assume_init(), usage.assume_init()) };
     // SAFETY: waitid fills these fields, or leaves them zero when the child still runs.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {
         return Ok(None);
     }
-    Ok(Some(if info.si_code == libc::CLD_EXITED {
+    let exit = if info.si_code == libc::CLD_EXITED {
         Exit::Code(status)
     } else {
         Exit::Signal(Signal::from_wait_status(status))
-    }))
+    };
+    Ok(Some((exit, ResourceUsage::from(&usage))))
 }

@@ -5,18 +5,25 @@
 
 mod child;
 mod exit;
+mod lasting;
 mod pidfd;
 mod pipe;
+mod pty;
 mod signal;
 mod spawn;
+mod subreaper;
 mod table;
 mod tree;
+mod usage;
 
 pub use child::{Captured, Child};
 pub use exit::Exit;
 pub use pidfd::PidFd;
 pub use pipe::pipe_capacity;
+pub use pty::{Pty, WindowSize};
 pub use signal::Signal;
-pub use spawn::{Session, Spawn, SpawnError, SpawnStage, Stdio};
+pub use spawn::{Inheritance, Mechanism, Placement, Session, Spawn, SpawnError, SpawnStage, Stdio};
+pub use subreaper::{is_subreaper, set_subreaper};
 pub use table::{Pid, Process, State};
 pub use tree::{Member, Tree};
+pub use usage::ResourceUsage;

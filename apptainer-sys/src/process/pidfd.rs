@@ -37,6 +37,11 @@ impl PidFd {
         Ok(Self { fd })
     }
 
+    /// Takes over a descriptor that `clone3` made.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
     /// Sends a signal. That the process has ended already is no error.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();

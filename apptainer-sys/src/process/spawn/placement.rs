@@ -1,0 +1,57 @@
+//! Where among cgroups a new process begins.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The cgroups that a process is in from its first instruction on.
+///
+/// A cgroup makes one.
+#[derive(Debug)]
+pub struct Placement {
+    /// The directory of a v2 cgroup, for `CLONE_INTO_CGROUP`.
+    directory: Option<OwnedFd>,
+    /// That one's `cgroup.procs`, where that flag is refused.
+    unified: Option<OwnedFd>,
+    /// The `cgroup.procs` of v1 cgroups.
+    legacy: Vec<OwnedFd>,
+}
+
+impl Placement {
+    /// Into a v2 cgroup, given by its directory and its `cgroup.procs`, and into
+    /// v1 cgroups, given by their `cgroup.procs`.
+    pub(crate) fn new(unified: Option<(OwnedFd, OwnedFd)>, legacy: Vec<OwnedFd>) -> Self {
+        let (directory, unified) = unified.unzip();
+        Self {
+            directory,
+            unified,
+            legacy,
+        }
+    }
+
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What a process writes itself into, once it is in the v2 cgroup.
+    pub(super) fn legacy(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.legacy.iter()
+    }
+
+    /// What a process writes itself into otherwise.
+    pub(super) fn all(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.unified.iter().chain(&self.legacy)
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let clone = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+        Ok(Self {
+            directory: clone(&self.directory)?,
+            unified: clone(&self.unified)?,
+            legacy: self
+                .legacy
+                .iter()
+                .map(OwnedFd::try_clone)
+                .collect::<io::Result<_>>()?,
+        })
+    }
+}
