@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apptainer_sys::Feature;
 use apptainer_sys::command::{ActionOptions, Exec, GlobalOptions};
-use apptainer_sys::process::{Session, Spawn};
+use apptainer_sys::process::{Inheritance, Session, Spawn};
 
 use super::{Child, ExecError, ExitStatus, Output, Stdio};
 use crate::Apptainer;
@@ -26,7 +26,8 @@ pub(crate) struct Place {
 /// [`tokio::process::Command`](https://docs.rs/tokio/latest/tokio/process/struct.Command.html).
 ///
 /// Unlike there, a command that is dropped before it has ended is killed, unless
-/// [`kill_on_drop`](Self::kill_on_drop) says otherwise.
+/// [`kill_on_drop`](Self::kill_on_drop) says otherwise. As there, it gets what the
+/// caller has open without close-on-exec, as MPI's process managers need it.
 ///
 /// ```no_run
 /// # async fn example(instance: apptainer::Instance) -> Result<(), Box<dyn std::error::Error>> {
@@ -211,6 +212,7 @@ impl Command {
         let piped = Stdio::piped();
         let stderr = if is_discarded { &piped } else { stderr };
         spawn
+            .inheritance(Inheritance::Open)
             .stdin(stdin.to_sys()?)
             .stdout(stdout.to_sys()?)
             .stderr(stderr.to_sys()?);

@@ -215,6 +215,30 @@ async fn a_command_let_go_runs_on() {
 }
 
 #[tokio::test]
+async fn what_is_left_open_reaches_the_command_and_no_instance() {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use std::os::fd::AsRawFd;
+
+    let world = World::new().await;
+    let path = world.folder().join("open");
+    fs::write(&path, "handed on").unwrap();
+    let open = fs::File::open(path).unwrap();
+    fcntl(&open, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let script = format!("cat <&{}", open.as_raw_fd());
+    let container = world.container().await;
+    let output = container.command("sh").args(["-c", &script]).output().await;
+    assert_eq!(output.unwrap().stdout, "handed on");
+
+    let instance = container.start().await.unwrap();
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", instance.pid())).unwrap();
+    let has_it =
+        |number: fs::DirEntry| fs::read_link(number.path()).is_ok_and(|to| to.ends_with("open"));
+    assert!(!descriptors.map(Result::unwrap).any(has_it));
+    instance.stop().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
 async fn sixteen_commands_at_once_do_not_mix() {
     let world = World::new().await;
     let instance = std::sync::Arc::new(world.container().await.start().await.unwrap());

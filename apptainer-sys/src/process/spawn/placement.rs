@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The cgroups that a process is in from its first instruction on.
 ///
-/// A cgroup makes one.
+/// [`Cgroup::placement`](crate::cgroup::Cgroup::placement) makes one.
 #[derive(Debug)]
 pub struct Placement {
     /// The directory of a v2 cgroup, for `CLONE_INTO_CGROUP`.

@@ -5,21 +5,21 @@ use std::str::FromStr;
 
 /// An upper limit, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Limit {
-    /// This much, in bytes or whatever is counted.
-    Max(u64),
+pub enum Limit<T = u64> {
+    /// This much.
+    Max(T),
     /// None: the kernel's `max`, and greater than every number.
     Unlimited,
 }
 
-impl From<u64> for Limit {
-    fn from(most: u64) -> Self {
+impl<T> From<T> for Limit<T> {
+    fn from(most: T) -> Self {
         Self::Max(most)
     }
 }
 
 /// As the kernel writes it: a number, or `max`.
-impl fmt::Display for Limit {
+impl<T: fmt::Display> fmt::Display for Limit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Max(most) => write!(f, "{most}"),
@@ -173,7 +173,7 @@ mod tests {
     fn no_limit_is_more_than_any() {
         assert!(Limit::Unlimited > Limit::Max(u64::MAX));
         assert!(Limit::Max(2) > Limit::Max(1));
-        assert_eq!(Limit::Unlimited.to_string(), "max");
+        assert_eq!(Limit::<u64>::Unlimited.to_string(), "max");
     }
 
     #[test]

@@ -1,0 +1,505 @@
+//! Cgroups of the real kernel, in whatever versions it has.
+//!
+//! Root may make them; other users only where that was delegated to them, and are
+//! told so otherwise.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use apptainer::sys::cgroup::{
+    Cgroup, CgroupError, Controller, Cpus, Event, IoLimit, Limit, Limits, Mechanism, Version,
+};
+use apptainer::sys::process::{self, Child, Exit, Session, Signal, Spawn, Stdio};
+use fixtures::World;
+
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const CONTROLLERS: &[Controller] = &[
+    Controller::Cpu,
+    Controller::CpuSet,
+    Controller::Io,
+    Controller::Memory,
+    Controller::Pids,
+];
+
+/// A group that is gone at the end of its test, with all that is in it.
+struct Group(Cgroup);
+
+impl Group {
+    /// `None` for a user to whom nothing is delegated.
+    fn new(name: &str) -> Option<Self> {
+        let name = format!("apptainer-rs-{}-{name}", std::process::id());
+        match Cgroup::current().unwrap().create(&name, CONTROLLERS) {
+            Ok(group) => Some(Self(group)),
+            Err(CgroupError::NotDelegated { .. }) if !is_root() => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A shell that has been started in it, and has said that it is ready.
+    fn shell(&self, script: &str) -> Child {
+        let mut spawn = shell(script);
+        spawn.cgroup(self.0.placement().unwrap());
+        ready(spawn)
+    }
+}
+
+impl std::ops::Deref for Group {
+    type Target = Cgroup;
+
+    fn deref(&self) -> &Cgroup {
+        &self.0
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What a failed test leaves must not fail the next.
+        let _ = self.0.kill(LIMIT);
+        let _ = self.0.remove();
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn shell(script: &str) -> Spawn {
+    let mut spawn = Spawn::new("/bin/sh");
+    spawn
+        .args(["-c", script])
+        .session(Session::NewSession)
+        .stdin(Stdio::Null)
+        .stdout(Stdio::pipe());
+    spawn
+}
+
+/// Started, and has printed a line.
+fn ready(spawn: Spawn) -> Child {
+    let mut child = spawn.spawn().unwrap();
+    let stdout = fs::File::from(child.stdout.take().unwrap());
+    let mut lines = BufReader::new(stdout);
+    lines.read_line(&mut String::new()).unwrap();
+    child
+}
+
+/// A shell, its child, and a grandchild that has left session and parent.
+const TREE: &str = "sleep 60 & setsid sh -c 'sleep 60 & echo'; wait";
+
+#[test]
+fn who_may_make_no_group_is_told_so() {
+    let current = Cgroup::current().unwrap();
+    let delegation = current.delegation().unwrap();
+    let created = current.create("apptainer-rs-refused", &[]);
+    match created {
+        Ok(group) => {
+            group.remove().unwrap();
+            assert!(delegation.unified || !delegation.controllers.is_empty());
+        }
+        Err(error) => {
+            assert!(!is_root() && !delegation.unified, "{error}");
+            assert!(matches!(error, CgroupError::NotDelegated { .. }), "{error}");
+            assert!(error.to_string().contains("Delegate=yes"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn names_are_those_of_files() {
+    let current = Cgroup::current().unwrap();
+    for name in ["", ".", "..", "a/b", "cgroup.procs"] {
+        let error = current.create(name, &[]).unwrap_err();
+        assert!(matches!(error, CgroupError::InvalidName { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_group_that_is_there_is_left_alone() {
+    let Some(group) = Group::new("there") else {
+        return;
+    };
+    let name = format!("apptainer-rs-{}-there", std::process::id());
+    let current = Cgroup::current().unwrap();
+    let error = current.create(&name, CONTROLLERS).unwrap_err();
+    assert!(matches!(error, CgroupError::Io { .. }), "{error}");
+    let child = group.shell("echo; sleep 60");
+    assert_eq!(group.processes().unwrap()[0], child.pid());
+    end(&group, child);
+}
+
+/// Kills all, and waits for the shell.
+fn end(group: &Group, mut child: Child) {
+    group.kill(LIMIT).unwrap();
+    assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::KILL));
+}
+
+#[test]
+fn a_process_begins_in_its_group() {
+    let Some(group) = Group::new("begin") else {
+        return;
+    };
+    let child = group.shell(TREE);
+    assert_eq!(child.mechanism(), process::Mechanism::Clone3);
+    let of_child = Cgroup::of_process(child.pid()).unwrap();
+    assert_eq!(folders(&of_child), folders(&group));
+    let inside = group.processes().unwrap();
+    // The shell in between may not have ended yet.
+    assert!(inside.len() >= 3, "{inside:?}");
+    assert!(inside.contains(&child.pid()));
+    end(&group, child);
+}
+
+#[test]
+fn where_it_cannot_begin_there_a_process_is_moved() {
+    let Some(group) = Group::new("move") else {
+        return;
+    };
+    let mut spawn = shell("echo; exec sleep 60");
+    spawn
+        .cgroup(group.placement().unwrap())
+        .mechanism(process::Mechanism::PosixSpawn);
+    let placed = ready(spawn);
+    let mut moved = ready(shell("echo; exec sleep 60"));
+    group.add(moved.pid()).unwrap();
+    let mut expected = [placed.pid(), moved.pid()];
+    expected.sort_unstable();
+    assert_eq!(group.processes().unwrap(), expected);
+    end(&group, placed);
+    assert_eq!(moved.wait().unwrap(), Exit::Signal(Signal::KILL));
+}
+
+#[test]
+fn a_group_that_takes_no_processes_is_an_error_before_the_program_runs() {
+    let Some(group) = Group::new("gone") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ran");
+    let mut spawn = Spawn::new("/bin/touch");
+    spawn.args([&file]).cgroup(group.placement().unwrap());
+    group.remove().unwrap();
+    let error = spawn.spawn().unwrap_err();
+    assert_eq!(error.stage, process::SpawnStage::Cgroup);
+    assert!(!file.exists());
+}
+
+/// Where it is, in the hierarchies that the tests ask for.
+fn folders(group: &Cgroup) -> Vec<&Path> {
+    let legacy = CONTROLLERS
+        .iter()
+        .filter_map(|controller| group.legacy(*controller));
+    group.unified().into_iter().chain(legacy).collect()
+}
+
+#[test]
+fn everything_in_a_group_is_killed_in_each_way() {
+    for mechanism in [
+        Mechanism::Kill,
+        Mechanism::Freeze,
+        Mechanism::Freezer,
+        Mechanism::Signals,
+    ] {
+        let Some(group) = Group::new("kill") else {
+            return;
+        };
+        let has = match mechanism {
+            Mechanism::Freezer => group.legacy(Controller::Freezer).is_some(),
+            Mechanism::Signals => true,
+            _ => group.unified().is_some(),
+        };
+        if !has {
+            continue;
+        }
+        let mut child = group.shell(TREE);
+        let used = group.kill_by(mechanism, LIMIT).unwrap();
+        assert_eq!(used, mechanism);
+        assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::KILL));
+        assert!(!group.is_populated().unwrap());
+        assert!(group.processes().unwrap().is_empty());
+        group.remove().unwrap();
+        assert!(!folders(&group)[0].exists());
+        // That it is gone already is no error.
+        group.remove().unwrap();
+    }
+}
+
+#[test]
+fn nothing_escapes_by_forking() {
+    let Some(group) = Group::new("fork") else {
+        return;
+    };
+    // Each starts another and ends, as fast as it can.
+    let script = "step() { (step) & }; echo; step; wait; sleep 60";
+    group.limit(&Limits::new().pids(200)).unwrap();
+    let mut child = group.shell(script);
+    group.kill(LIMIT).unwrap();
+    child.wait().unwrap();
+    assert!(!group.is_populated().unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(group.processes().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_frozen_stands_still() {
+    let Some(group) = Group::new("freeze") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("count");
+    let script = format!(
+        "echo; while :; do echo tick >> {}; sleep 0.01; done",
+        file.display()
+    );
+    let child = group.shell(&script);
+    let length = || fs::metadata(&file).map_or(0, |file| file.len());
+    let grows = || {
+        let before = length();
+        let deadline = Instant::now() + LIMIT;
+        while length() == before {
+            assert!(Instant::now() < deadline, "it does not go on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    grows();
+    let mechanism = group.freeze(LIMIT).unwrap();
+    assert!(matches!(mechanism, Mechanism::Freeze | Mechanism::Freezer));
+    assert!(group.is_frozen().unwrap());
+    let frozen = length();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(length(), frozen);
+    group.thaw().unwrap();
+    assert!(!group.is_frozen().unwrap());
+    grows();
+    group.freeze(LIMIT).unwrap();
+    end(&group, child);
+}
+
+#[test]
+fn the_caller_is_not_frozen_or_killed() {
+    let current = Cgroup::current().unwrap();
+    for refused in [
+        current.freeze(LIMIT),
+        current.kill_by(Mechanism::Signals, LIMIT),
+    ] {
+        let error = refused.unwrap_err();
+        let is_told = matches!(
+            error,
+            CgroupError::HoldsCaller { .. } | CgroupError::NoController { .. }
+        );
+        assert!(is_told, "{error}");
+    }
+}
+
+#[test]
+fn too_much_memory_is_an_event_and_a_count() {
+    let Some(group) = Group::new("memory") else {
+        return;
+    };
+    group
+        .limit(&Limits::new().memory(32 << 20).swap(0))
+        .unwrap();
+    let mut events = group.events().unwrap();
+    let mut child = group.shell("echo; exec dd if=/dev/zero of=/dev/null bs=200M count=1");
+    assert_eq!(child.wait().unwrap(), Exit::Signal(Signal::KILL));
+    let mut seen = Vec::new();
+    while !seen
+        .iter()
+        .any(|event| matches!(event, Event::OutOfMemory { .. }))
+    {
+        seen.push(events.next(Some(LIMIT)).unwrap().expect("it is told"));
+    }
+    assert!(seen.contains(&Event::OutOfMemory { kills: 1 }), "{seen:?}");
+    let memory = group.stats().unwrap().memory.unwrap();
+    assert_eq!((memory.oom_kills, memory.limit), (1, Limit::Max(32 << 20)));
+    assert!(memory.peak.is_none_or(|peak| peak > 16 << 20), "{memory:?}");
+    group
+        .limit(
+            &Limits::new()
+                .memory(Limit::Unlimited)
+                .swap(Limit::Unlimited),
+        )
+        .unwrap();
+    let memory = group.stats().unwrap().memory.unwrap();
+    assert_eq!(memory.limit, Limit::Unlimited);
+}
+
+#[test]
+fn limits_can_be_raised_and_lowered() {
+    let Some(group) = Group::new("raise") else {
+        return;
+    };
+    for mebibytes in [64, 256, 32] {
+        let limits = Limits::new().memory(mebibytes << 20).swap(0);
+        group.limit(&limits).unwrap();
+        let memory = group.stats().unwrap().memory.unwrap();
+        assert_eq!(memory.limit, Limit::Max(mebibytes << 20));
+    }
+}
+
+#[test]
+fn one_process_too_many_is_refused() {
+    let Some(group) = Group::new("pids") else {
+        return;
+    };
+    group.limit(&Limits::new().pids(3)).unwrap();
+    let script = "for i in 1 2 3 4 5; do sleep 60 & done; echo; wait";
+    let mut spawn = shell(script);
+    spawn.stderr(Stdio::Null).cgroup(group.placement().unwrap());
+    let mut child = spawn.spawn().unwrap();
+    child.wait().unwrap();
+    let pids = group.stats().unwrap().pids.unwrap();
+    assert_eq!(pids.limit, Limit::Max(3));
+    assert!(pids.refused >= 1 && pids.current <= 3, "{pids:?}");
+    group.kill(LIMIT).unwrap();
+}
+
+#[test]
+fn a_part_of_a_cpu_is_no_more_than_that() {
+    let Some(group) = Group::new("cpu") else {
+        return;
+    };
+    group
+        .limit(&Limits::new().cpus(Cpus::from(0.1)).cpu_weight(50))
+        .unwrap();
+    let child = group.shell("echo; while :; do :; done");
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let cpu = group.stats().unwrap().cpu.unwrap();
+        if cpu.throttled_periods > 2 {
+            assert!(cpu.throttled > Duration::ZERO && cpu.usage > Duration::ZERO);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{cpu:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    end(&group, child);
+}
+
+#[test]
+fn processes_keep_to_their_cpus() {
+    let Some(group) = Group::new("cpuset") else {
+        return;
+    };
+    if group.version(Controller::CpuSet).unwrap().is_none() {
+        return;
+    }
+    let first = std::iter::once(0).collect();
+    group.limit(&Limits::new().cpuset_cpus(first)).unwrap();
+    let mut spawn = Spawn::new("/bin/grep");
+    spawn
+        .args(["Cpus_allowed_list", "/proc/self/status"])
+        .stdout(Stdio::pipe())
+        .cgroup(group.placement().unwrap());
+    let printed = spawn.spawn().unwrap().output().unwrap().stdout;
+    assert_eq!(printed, b"Cpus_allowed_list:\t0\n");
+}
+
+#[test]
+fn devices_are_limited_by_number() {
+    let Some(group) = Group::new("io") else {
+        return;
+    };
+    let Some(version) = group.version(Controller::Io).unwrap() else {
+        return;
+    };
+    let disk = fs::read_dir("/sys/block").unwrap().find_map(|entry| {
+        let device = fs::read_to_string(entry.unwrap().path().join("dev")).unwrap();
+        let (major, minor) = device.trim().split_once(':')?;
+        Some(apptainer::sys::cgroup::BlockDevice {
+            major: major.parse().unwrap(),
+            minor: minor.parse().unwrap(),
+        })
+    });
+    let device = disk.expect("there is a disk");
+    let mut limit = IoLimit::new(device);
+    limit.write_bytes = Some(Limit::Max(1 << 20));
+    group.limit(&Limits::new().io(limit)).unwrap();
+    let (folder, name, line) = match version {
+        Version::V1 => (
+            group.legacy(Controller::Io).unwrap(),
+            "blkio.throttle.write_bps_device",
+            format!("{device} 1048576\n"),
+        ),
+        Version::V2 => (
+            group.unified().unwrap(),
+            "io.max",
+            format!("{device} rbps=max wbps=1048576 riops=max wiops=max\n"),
+        ),
+    };
+    assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), line);
+    limit.write_bytes = Some(Limit::Unlimited);
+    group.limit(&Limits::new().io(limit)).unwrap();
+    assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), "");
+    assert!(group.stats().unwrap().io.is_some());
+}
+
+#[test]
+fn what_is_not_controlled_cannot_be_limited() {
+    let Ok(group) = Cgroup::current()
+        .unwrap()
+        .create(&format!("apptainer-rs-{}-bare", std::process::id()), &[])
+    else {
+        assert!(!is_root());
+        return;
+    };
+    let group = Group(group);
+    let error = group.limit(&Limits::new().memory(1 << 20)).unwrap_err();
+    let CgroupError::NoController { controller, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(controller, Controller::Memory);
+    assert_eq!(group.version(Controller::Memory).unwrap(), None);
+}
+
+#[test]
+fn that_it_fills_and_empties_is_told() {
+    let Some(group) = Group::new("events") else {
+        return;
+    };
+    if group.unified().is_none() {
+        return;
+    }
+    let mut events = group.events().unwrap();
+    assert_eq!(events.try_next().unwrap(), None);
+    let child = group.shell("echo; sleep 60");
+    let next = |events: &mut apptainer::sys::cgroup::Events| events.next(Some(LIMIT)).unwrap();
+    assert_eq!(next(&mut events), Some(Event::Populated(true)));
+    group.freeze(LIMIT).unwrap();
+    assert_eq!(next(&mut events), Some(Event::Frozen(true)));
+    group.thaw().unwrap();
+    assert_eq!(next(&mut events), Some(Event::Frozen(false)));
+    end(&group, child);
+    assert_eq!(next(&mut events), Some(Event::Populated(false)));
+    let short = Some(Duration::from_millis(20));
+    assert_eq!(events.next(short).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_container_is_killed_with_its_group() {
+    let Some(group) = Group::new("container") else {
+        return;
+    };
+    let world = World::new().await;
+    let image = fixtures::busybox_sif();
+    let install = apptainer::sys::Install::discover().unwrap();
+    let mut exec = apptainer::sys::command::Exec::new(
+        &image,
+        "sh",
+        ["-c", "setsid sleep 60 & echo; sleep 60"],
+    );
+    exec.action.no_privs(is_root());
+    let options = apptainer::sys::command::GlobalOptions::silent();
+    let mut spawn = install.invocation(&options, &exec).unwrap();
+    spawn
+        .session(Session::NewSession)
+        .stdout(Stdio::pipe())
+        .cgroup(group.placement().unwrap());
+    let child = ready(spawn);
+    assert!(group.processes().unwrap().len() >= 3);
+    end(&group, child);
+    group.remove().unwrap();
+    world.finish();
+}
