@@ -70,7 +70,7 @@ both_ways! {
         let open: Vec<_> = (0..20).map(|_| left_open(&folder, "open")).collect();
         let numbers: Vec<_> = open.iter().map(AsRawFd::as_raw_fd).collect();
         let (low, high) = (numbers[3], numbers[12]);
-        let mut spawn = shell(way, "ls /proc/$$/fd");
+        let mut spawn = shell(way, "ls /proc/$$/fd; true");
         spawn
             .inherit(named(&folder, "low"), low)
             .inherit(named(&folder, "high"), high);
