@@ -3,8 +3,8 @@
 //! This crate says what Apptainer *is*: its commands and flags as types
 //! ([`command`]), what they print ([`output`]), what its exit codes and error
 //! lines mean ([`exit`]), what it leaves on disk ([`state`], [`sif`]), and how to
-//! start and end the processes that it makes ([`process`]). It is synchronous,
-//! decides nothing, retries nothing and logs nothing; for that there is the
+//! start, hold, limit and end the processes that it makes ([`process`],
+//! [`cgroup`]). It is synchronous, decides nothing and logs nothing; for that there is the
 //! `apptainer` crate, which is built on it.
 //!
 //! It is a `-sys` crate of a program, not of a library: nothing is linked, so it

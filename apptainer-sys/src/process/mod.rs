@@ -1,7 +1,7 @@
 //! Processes: starting them cheaply, waiting for them, signalling them, and
 //! finding all that they started.
 //!
-//! This module and `cgroup` are the only ones of the crate with unsafe code.
+//! The only module of the crate with unsafe code.
 
 mod child;
 mod exit;
