@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use apptainer_sys::process::{Inheritance, Mechanism, Signal, Stdio};
+use apptainer_sys::process::{Inheritance, Mechanism, Signal, SpawnStage, Stdio};
 
 use crate::{both_ways, output, shell, text};
 
@@ -39,6 +39,17 @@ both_ways! {
             .inherit(descriptor("nine"), 9)
             .inherit(descriptor("three"), 3);
         assert_eq!(text(&output(spawn)), "ninethree");
+    }
+
+    fn a_number_is_given_once_and_not_to_a_stream(way) {
+        let folder = tempfile::tempdir().unwrap();
+        for numbers in [[3, 3], [2, 3], [-1, 3]] {
+            let mut spawn = shell(way, "true");
+            for number in numbers {
+                spawn.inherit(named(&folder, "file"), number);
+            }
+            assert_eq!(spawn.spawn().unwrap_err().stage, SpawnStage::Arguments);
+        }
     }
 
     fn what_is_open_here_is_not_inherited(way) {

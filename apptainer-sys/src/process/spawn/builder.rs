@@ -6,7 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::launch::{Launch, Launched};
+use super::launch::{Failure, Launch, Launched};
 use super::stdio::Descriptors;
 use super::{Mechanism, Placement, SpawnError, SpawnStage, Stdio};
 use crate::process::{Child, Pty, Signal, lasting};
@@ -130,7 +130,8 @@ impl Spawn {
         self
     }
 
-    /// Gives it `descriptor` as number `number`, beyond the three streams.
+    /// Gives it `descriptor` as number `number`, which must be above 2 and not be
+    /// given twice.
     pub fn inherit(&mut self, descriptor: OwnedFd, number: RawFd) -> &mut Self {
         self.inherited.push((descriptor, number));
         self
@@ -195,17 +196,20 @@ impl Spawn {
     ///
     /// Blocks until the program has been loaded or refused. The child has no
     /// blocked signals and the default disposition of `SIGPIPE`.
-    pub fn spawn(self) -> Result<Child, SpawnError> {
-        self.try_spawn().map_err(|(stage, source)| SpawnError {
-            program: self.program,
-            stage,
-            source,
-        })
+    pub fn spawn(mut self) -> Result<Child, SpawnError> {
+        let placement = self.placement.take();
+        self.try_spawn(placement)
+            .map_err(|(stage, source)| SpawnError {
+                program: self.program,
+                stage,
+                source,
+            })
     }
 
-    fn try_spawn(&self) -> Result<Child, (SpawnStage, io::Error)> {
+    fn try_spawn(&self, placement: Option<Placement>) -> Result<Child, Failure> {
         let at = |stage| move |source: io::Error| (stage, source);
         let nul = |error: NulError| at(SpawnStage::Arguments)(error.into());
+        self.check_numbers().map_err(at(SpawnStage::Arguments))?;
         let descriptors = Descriptors::open(
             &self.streams,
             self.terminal.as_ref().map(|(fd, _)| fd),
@@ -217,7 +221,6 @@ impl Spawn {
             Inheritance::Open => Vec::new(),
         };
         let path = self.terminal.as_ref().map(|(_, path)| c_path(path));
-        let placement = self.placement.as_ref().map(Placement::try_clone);
         let launch = Launch {
             argv: self.c_argv().map_err(nul)?,
             envp: self.c_env().map_err(nul)?,
@@ -236,7 +239,7 @@ impl Spawn {
             parent_death: self.parent_death,
             descriptors: descriptors.theirs,
             closed,
-            placement: placement.transpose().map_err(at(SpawnStage::Cgroup))?,
+            placement,
         };
         let mechanism = self.mechanism;
         let Launched {
@@ -249,6 +252,18 @@ impl Spawn {
             launch.start(mechanism)?
         };
         Ok(Child::new(pid, pidfd, mechanism, descriptors.ours))
+    }
+
+    /// Each descriptor has a number of its own, above the streams'.
+    fn check_numbers(&self) -> io::Result<()> {
+        let mut numbers: Vec<_> = self.inherited.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        let is_stream = numbers.first().is_some_and(|first| *first <= 2);
+        if is_stream || numbers.windows(2).any(|pair| pair[0] == pair[1]) {
+            let reason = "a descriptor's number must be above 2 and be given once";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        Ok(())
     }
 
     fn c_argv(&self) -> Result<Vec<CString>, NulError> {

@@ -1,6 +1,5 @@
 //! Where among cgroups a new process begins.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The cgroups that a process is in from its first instruction on.
@@ -40,18 +39,5 @@ impl Placement {
     /// What a process writes itself into otherwise.
     pub(super) fn all(&self) -> impl Iterator<Item = &OwnedFd> {
         self.unified.iter().chain(&self.legacy)
-    }
-
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        let clone = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
-        Ok(Self {
-            directory: clone(&self.directory)?,
-            unified: clone(&self.unified)?,
-            legacy: self
-                .legacy
-                .iter()
-                .map(OwnedFd::try_clone)
-                .collect::<io::Result<_>>()?,
-        })
     }
 }
