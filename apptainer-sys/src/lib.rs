@@ -8,7 +8,7 @@
 //! `apptainer` crate, which is built on it.
 //!
 //! It is a `-sys` crate of a program, not of a library: nothing is linked, so it
-//! has no `links` key. It runs on Linux, from 5.3 on.
+//! has no `links` key. It runs on Linux, from 5.4 on.
 //!
 //! ```no_run
 //! use apptainer_sys::command::{Exec, GlobalOptions};
@@ -27,6 +27,7 @@
 
 pub mod cgroup;
 pub mod command;
+mod deadline;
 pub mod environment;
 pub mod exit;
 pub mod feature;

@@ -26,7 +26,7 @@
 //!
 //! # Limitations
 //!
-//! - Linux 5.3 or later, and Apptainer 1.2 or later.
+//! - Linux 5.4 or later, and Apptainer 1.2 or later.
 //! - Needs a tokio runtime with its I/O and time drivers enabled.
 //! - A command is an `apptainer exec`, which costs some 50 ms to start.
 //! - When the calling process is killed outright, its running commands and

@@ -26,10 +26,17 @@ pub enum CgroupError {
         /// What was given.
         name: String,
     },
+    /// There is a group of that name already.
+    #[error("make the cgroup {}: there is one already", .path.display())]
+    AlreadyExists {
+        /// One of its directories.
+        path: PathBuf,
+    },
     /// The caller may make no group there.
     #[error(
-        "make a cgroup in {}: {source}; it is not delegated to this user: run as root, or in a \
-         cgroup of your own, as `systemd-run --user --scope -p Delegate=yes` makes one", .path.display()
+        "make a cgroup in {}: {source}; groups are made by root, and by users in a cgroup that is \
+         theirs, as `systemd-run --user --scope -p Delegate=yes` makes one, where the cgroup file \
+         system is mounted for writing", .path.display()
     )]
     NotDelegated {
         /// Where.
@@ -37,13 +44,37 @@ pub enum CgroupError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Version 2 gives no controllers to the children of a group that has processes
+    /// of its own.
+    #[error(
+        "give controllers to the cgroups in {}: it has processes of its own; move them to a group \
+         below it first, as `Cgroup::move_processes` does", .path.display()
+    )]
+    HasProcesses {
+        /// The parent.
+        path: PathBuf,
+    },
     /// Nothing controls that resource in this group.
-    #[error("control {controller} in {}: the controller is not enabled there", .path.display())]
+    #[error("control {controller} in {}: no such controller is enabled or delegated there", .path.display())]
     NoController {
         /// The controller.
         controller: Controller,
         /// One of the group's directories.
         path: PathBuf,
+    },
+    /// The kernel cannot do it in that way, or at all.
+    #[error("{doing} {}: the kernel has no means for it there", .path.display())]
+    NoMechanism {
+        /// What was to be done.
+        doing: &'static str,
+        /// One of the group's directories.
+        path: PathBuf,
+    },
+    /// A limit is none that can be set; nothing was.
+    #[error("limit a cgroup: {reason}")]
+    InvalidLimit {
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// A file of the group could not be read or written.
     #[error("{doing} {}: {source}", .path.display())]
@@ -63,6 +94,12 @@ pub enum CgroupError {
         /// One of the group's directories.
         path: PathBuf,
     },
+    /// Its processes are halted, as one that began there would be.
+    #[error("start a process in {}: the cgroup is frozen; thaw it first", .path.display())]
+    Frozen {
+        /// One of the group's directories.
+        path: PathBuf,
+    },
     /// It took longer than it was given.
     #[error("{doing} {}: not done after {limit:?}", .path.display())]
     TimedOut {
@@ -73,4 +110,17 @@ pub enum CgroupError {
         /// How long it was given.
         limit: Duration,
     },
+}
+
+impl CgroupError {
+    /// Whether it says that the group, or that part of it, is not there any more.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+                    || source.raw_os_error() == Some(libc::ENODEV)
+            }
+            _ => false,
+        }
+    }
 }

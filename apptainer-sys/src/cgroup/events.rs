@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::{Cgroup, CgroupError, Controller, file};
+use crate::deadline::Deadline;
 
 /// Something that happened to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +35,47 @@ pub enum Event {
 ///
 /// The descriptor is readable when there may be something to
 /// [read](Self::try_next). Populated and frozen are version 2's to tell; memory is
-/// told of where a controller counts it.
+/// told of where a controller counts it, by version 1 without the groups below.
 #[derive(Debug)]
 pub struct Events {
     group: Cgroup,
     known: State,
     waiting: VecDeque<Event>,
-    /// Of the two below.
+    /// Of all below.
     ready: Epoll,
     files: Inotify,
-    oom: Option<EventFd>,
+    oom: Option<OomV1>,
+}
+
+/// Version 1 tells of a want of memory before it kills and counts, so the count is
+/// looked at again for a while.
+#[derive(Debug)]
+struct OomV1 {
+    told: EventFd,
+    again: TimerFd,
+    looks: u32,
+}
+
+impl OomV1 {
+    const PAUSE: Duration = Duration::from_millis(10);
+    const LOOKS: u32 = 100;
+
+    /// Takes note of what has been told.
+    fn drain(&mut self) {
+        // It holds only that something has happened; the count says what.
+        if self.told.read().is_ok() {
+            self.looks = Self::LOOKS;
+        }
+        self.looks = self.looks.saturating_sub(1);
+        let set = if self.looks > 0 {
+            let once = Expiration::OneShot(TimeSpec::from_duration(Self::PAUSE));
+            self.again.set(once, TimerSetTimeFlags::empty())
+        } else {
+            self.again.unset()
+        };
+        // A timer of our own takes every time that is not negative.
+        let _ = set;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +103,9 @@ impl Cgroup {
             (None, None) => None,
         };
         Ok(State {
-            // A group that has been removed had nobody in it.
-            populated: flag("populated").or(self.unified().map(|_| false)),
+            // The root of the hierarchy does not say; a group that has been removed had
+            // nobody in it.
+            populated: flag("populated").or_else(|| self.unified().map(Path::exists)),
             frozen: flag("frozen"),
             oom_kills: oom.and_then(|oom| oom.get("oom_kill")).unwrap_or(0),
         })
@@ -100,12 +134,20 @@ impl Events {
             }
         }
         let oom = match group.legacy(Controller::Memory) {
-            Some(folder) => Some(watch_oom_v1(folder)?),
+            Some(folder) => {
+                let told = watch_oom_v1(folder)?;
+                let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+                let again = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(failed)?;
+                ready.add(&told, readable).map_err(failed)?;
+                ready.add(&again, readable).map_err(failed)?;
+                Some(OomV1 {
+                    told,
+                    again,
+                    looks: 0,
+                })
+            }
             None => None,
         };
-        if let Some(oom) = &oom {
-            ready.add(oom, readable).map_err(failed)?;
-        }
         Ok(Self {
             known: group.state()?,
             group: group.clone(),
@@ -119,11 +161,15 @@ impl Events {
     /// The next event, if something has happened. Does not wait.
     pub fn try_next(&mut self) -> Result<Option<Event>, CgroupError> {
         if self.waiting.is_empty() {
-            self.drain();
+            // What it holds is only that something has happened; the files say what.
+            let _ = self.files.read_events();
             let state = self.group.state()?;
             let before = std::mem::replace(&mut self.known, state);
             let changed = |now: Option<bool>, before| now.filter(|_| now != before);
             let kills = state.oom_kills.saturating_sub(before.oom_kills);
+            if let Some(oom) = &mut self.oom {
+                oom.drain();
+            }
             let oom = (kills > 0).then_some(Event::OutOfMemory { kills });
             self.waiting.extend(oom);
             self.waiting
@@ -136,42 +182,25 @@ impl Events {
 
     /// The next event, for which it waits, at most for `limit`.
     pub fn next(&mut self, limit: Option<Duration>) -> Result<Option<Event>, CgroupError> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = Deadline::after_if(limit);
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            if deadline.has_passed() {
                 return Ok(None);
             }
-            self.wait(left).map_err(|source| CgroupError::Io {
-                doing: "watch",
-                path: self.group.path().to_owned(),
-                source,
-            })?;
-        }
-    }
-
-    fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
-        // Rounded up, so that the last wait is not a busy one.
-        let millis = limit.map(|limit| limit.as_micros().div_ceil(1000));
-        let timeout = millis.map_or(PollTimeout::NONE, |millis| {
-            PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-        });
-        let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut polled, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Makes the descriptor unreadable until something happens again.
-    fn drain(&self) {
-        // What they hold is only that something has happened; the files say what.
-        let _ = self.files.read_events();
-        if let Some(oom) = &self.oom {
-            let _ = oom.read();
+            let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut polled, deadline.poll_timeout()) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => {
+                    return Err(CgroupError::Io {
+                        doing: "watch",
+                        path: self.group.path().to_owned(),
+                        source: error.into(),
+                    });
+                }
+            }
         }
     }
 }

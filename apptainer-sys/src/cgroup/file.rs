@@ -1,7 +1,7 @@
 //! The files that a cgroup is made of.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -16,16 +16,16 @@ pub(super) fn read(folder: &Path, name: &str) -> Result<String, CgroupError> {
     })
 }
 
-/// The same; `None` where there is no such file.
+/// The same; `None` where there is no such file, or not any more.
 pub(super) fn read_if_there(folder: &Path, name: &str) -> Result<Option<String>, CgroupError> {
     match read(folder, name) {
         Ok(text) => Ok(Some(text)),
-        Err(CgroupError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// In one go: each write is one order to the kernel.
+/// In one go: each write is one order to the kernel, and an empty one is none.
 pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<(), CgroupError> {
     let path = folder.join(name);
     fs::File::options()

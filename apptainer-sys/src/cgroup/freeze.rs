@@ -1,30 +1,33 @@
 //! Halting a group.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Cgroup, CgroupError, Controller, Mechanism, file};
+use crate::deadline::Deadline;
 
 /// How often the kernel is asked whether it is done.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
+
+const DOING: &str = "freeze";
 
 impl Cgroup {
     /// Halts every process in it and in the groups below it, and waits until they
     /// are, at most for `limit`.
     ///
-    /// They can be killed while they are frozen; version 1 does that only once they
-    /// are [thawed](Self::thaw). After a failure they go on.
+    /// They can be killed while they are frozen; with version 1 that comes about
+    /// only once they are [thawed](Self::thaw). After a failure they go on.
     pub fn freeze(&self, limit: Duration) -> Result<Mechanism, CgroupError> {
-        let mechanism = self.freezer()?;
-        self.freeze_by(mechanism, limit)?;
-        Ok(mechanism)
+        let freezer = self.freezer()?;
+        self.freeze_by(freezer, limit)?;
+        Ok(freezer)
     }
 
     /// Lets every process in it go on. That they do already is no error.
     pub fn thaw(&self) -> Result<Mechanism, CgroupError> {
-        let mechanism = self.freezer()?;
-        self.thaw_by(mechanism)?;
-        Ok(mechanism)
+        let freezer = self.freezer()?;
+        self.thaw_by(freezer)?;
+        Ok(freezer)
     }
 
     /// Whether every process in it is halted.
@@ -32,39 +35,44 @@ impl Cgroup {
         self.is_frozen_by(self.freezer()?)
     }
 
-    /// The freezer that it has, the newer one if it has both.
-    pub(super) fn best_freezer(&self) -> Option<Mechanism> {
-        // The root of the hierarchy has none, nor has Linux before 5.2.
-        let has_file = |folder: &Path| folder.join("cgroup.freeze").exists();
-        if self.unified().is_some_and(has_file) {
-            return Some(Mechanism::Freeze);
-        }
-        self.legacy(Controller::Freezer).map(|_| Mechanism::Freezer)
+    fn freezer(&self) -> Result<Mechanism, CgroupError> {
+        self.best_freezer().ok_or_else(|| self.cannot(DOING))
     }
 
-    fn freezer(&self) -> Result<Mechanism, CgroupError> {
-        self.best_freezer()
-            .ok_or_else(|| self.lacks(Controller::Freezer))
+    /// The freezer that it has, the newer one if it has both.
+    pub(super) fn best_freezer(&self) -> Option<Mechanism> {
+        [Mechanism::FreezerV2, Mechanism::FreezerV1]
+            .into_iter()
+            .find(|freezer| self.frozen_in(*freezer).is_ok())
     }
 
     pub(super) fn freeze_by(&self, by: Mechanism, limit: Duration) -> Result<(), CgroupError> {
-        self.check_caller("freeze")?;
-        let deadline = Instant::now() + limit;
-        self.set_frozen(by, true)?;
-        while !self.is_frozen_by(by)? {
-            if Instant::now() >= deadline {
-                self.thaw_by(by)?;
+        self.check_caller(DOING)?;
+        let frozen = self.wait_frozen(by, limit);
+        if frozen.is_err() {
+            // The first error says more.
+            let _ = self.thaw_by(by);
+        }
+        frozen
+    }
+
+    fn wait_frozen(&self, by: Mechanism, limit: Duration) -> Result<(), CgroupError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            // Again and again: version 1 gives up on what could not be halted at once.
+            self.set_frozen(by, true)?;
+            if self.is_frozen_by(by)? {
+                return Ok(());
+            }
+            if deadline.has_passed() {
                 return Err(CgroupError::TimedOut {
-                    doing: "freeze",
+                    doing: DOING,
                     path: self.path().to_owned(),
                     limit,
                 });
             }
             std::thread::sleep(PAUSE);
-            // Version 1 gives up on a process that could not be halted at once.
-            self.set_frozen(by, true)?;
         }
-        Ok(())
     }
 
     pub(super) fn thaw_by(&self, by: Mechanism) -> Result<(), CgroupError> {
@@ -74,8 +82,8 @@ impl Cgroup {
     fn set_frozen(&self, by: Mechanism, frozen: bool) -> Result<(), CgroupError> {
         let folder = self.frozen_in(by)?;
         match (by, frozen) {
-            (Mechanism::Freezer, true) => file::write(folder, "freezer.state", "FROZEN"),
-            (Mechanism::Freezer, false) => file::write(folder, "freezer.state", "THAWED"),
+            (Mechanism::FreezerV1, true) => file::write(folder, "freezer.state", "FROZEN"),
+            (Mechanism::FreezerV1, false) => file::write(folder, "freezer.state", "THAWED"),
             (_, true) => file::write(folder, "cgroup.freeze", "1"),
             (_, false) => file::write(folder, "cgroup.freeze", "0"),
         }
@@ -83,7 +91,7 @@ impl Cgroup {
 
     fn is_frozen_by(&self, by: Mechanism) -> Result<bool, CgroupError> {
         let folder = self.frozen_in(by)?;
-        if by == Mechanism::Freezer {
+        if by == Mechanism::FreezerV1 {
             return Ok(file::read(folder, "freezer.state")?.trim() == "FROZEN");
         }
         let events = file::Keyed::read(folder, "cgroup.events")?;
@@ -92,9 +100,19 @@ impl Cgroup {
 
     fn frozen_in(&self, by: Mechanism) -> Result<&Path, CgroupError> {
         let folder = match by {
-            Mechanism::Freezer => self.legacy(Controller::Freezer),
-            _ => self.unified(),
+            Mechanism::FreezerV1 => self.legacy(Controller::Freezer),
+            // The root of the hierarchy has no such file, nor has Linux before 5.2.
+            _ => self
+                .unified()
+                .filter(|folder| folder.join("cgroup.freeze").exists()),
         };
-        folder.ok_or_else(|| self.lacks(Controller::Freezer))
+        folder.ok_or_else(|| self.cannot(DOING))
+    }
+
+    pub(super) fn cannot(&self, doing: &'static str) -> CgroupError {
+        CgroupError::NoMechanism {
+            doing,
+            path: self.path().to_owned(),
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Where the hierarchies are mounted, and where in them a process is.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::{Controller, Version};
@@ -31,37 +31,47 @@ pub(super) struct Place {
 /// The places of a process in all hierarchies that have something to offer.
 pub(super) fn places(pid: Pid) -> io::Result<Vec<Place>> {
     let mounts = fs::read("/proc/self/mountinfo")?;
-    let membership = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let membership = fs::read(format!("/proc/{pid}/cgroup"))?;
     Ok(places_of(&mounted(&mounts), &membership))
 }
 
-fn places_of(hierarchies: &[Hierarchy], membership: &str) -> Vec<Place> {
-    let mut places = Vec::new();
-    // HIERARCHY:CONTROLLERS:PATH, with no controllers for version 2.
-    for line in membership.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(names), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let (version, controllers) = if names.is_empty() {
-            (Version::V2, Vec::new())
-        } else {
-            (Version::V1, controllers(names))
-        };
-        if version == Version::V1 && controllers.is_empty() {
-            continue;
-        }
-        let hierarchy = hierarchies
-            .iter()
-            .find(|hierarchy| hierarchy.version == version && hierarchy.controllers == controllers);
-        let folder = hierarchy.and_then(|hierarchy| hierarchy.folder(Path::new(path)));
-        places.extend(folder.map(|folder| Place {
-            version,
-            controllers,
-            folder,
-        }));
+/// Reads `/proc/PID/cgroup`, a hierarchy a line.
+fn places_of(hierarchies: &[Hierarchy], membership: &[u8]) -> Vec<Place> {
+    let lines = membership.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| place_of(hierarchies, line))
+        .collect()
+}
+
+/// `HIERARCHY:CONTROLLERS:PATH`, with no controllers for version 2.
+fn place_of(hierarchies: &[Hierarchy], line: &[u8]) -> Option<Place> {
+    let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
+    let names = std::str::from_utf8(fields.next()?).ok()?;
+    let path = fields.next()?;
+    // The group has been removed, and the process has ended.
+    if path.ends_with(b" (deleted)") {
+        return None;
     }
-    places
+    let path = Path::new(OsStr::from_bytes(path));
+    let (version, controllers) = if names.is_empty() {
+        (Version::V2, Vec::new())
+    } else {
+        (Version::V1, controllers(names))
+    };
+    if version == Version::V1 && controllers.is_empty() {
+        return None;
+    }
+    // What is mounted last lies over the rest.
+    let folder = hierarchies
+        .iter()
+        .rev()
+        .filter(|hierarchy| hierarchy.version == version && hierarchy.controllers == controllers)
+        .find_map(|hierarchy| hierarchy.folder(path))?;
+    Some(Place {
+        version,
+        controllers,
+        folder,
+    })
 }
 
 impl Hierarchy {
@@ -140,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_process_has_a_place_in_each_hierarchy_that_controls_something() {
-        let membership = "\
+        let membership = b"\
 9:name=systemd:/user.slice
 4:cpu,cpuacct:/slurm/job_7
 3:memory:/
@@ -167,14 +177,25 @@ mod tests {
 
     #[test]
     fn what_is_not_mounted_has_no_place() {
-        let outside = "4:cpu,cpuacct:/other\n0::/../elsewhere\n";
+        let outside = b"4:cpu,cpuacct:/other\n3:memory:/gone (deleted)\n0::/../elsewhere\n";
         assert_eq!(places_of(&mounted(MOUNTS), outside), []);
-        assert_eq!(places_of(&[], "0::/\n"), []);
+        assert_eq!(places_of(&[], b"0::/\n"), []);
+    }
+
+    #[test]
+    fn what_is_mounted_over_another_counts() {
+        let twice = b"\
+30 29 0:27 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+31 29 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+32 29 0:27 /other /mnt rw - cgroup2 cgroup2 rw
+";
+        let places = places_of(&mounted(twice), b"0::/job\n");
+        assert_eq!(places[0].folder, Path::new("/sys/fs/cgroup/job"));
     }
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_the_parsers_panic(mounts: Vec<u8>, membership: String) {
+        fn no_text_makes_the_parsers_panic(mounts: Vec<u8>, membership: Vec<u8>) {
             let _ = places_of(&mounted(&mounts), &membership);
             let _ = unescaped(&mounts);
         }

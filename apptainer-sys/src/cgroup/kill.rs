@@ -1,10 +1,14 @@
 //! Ending a group.
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
 use super::freeze::PAUSE;
 use super::{Cgroup, CgroupError, Mechanism, file};
+use crate::deadline::Deadline;
 use crate::process::{PidFd, Signal};
+
+const DOING: &str = "kill all in";
 
 impl Cgroup {
     /// Kills every process in it and in the groups below it, and waits until they
@@ -12,82 +16,104 @@ impl Cgroup {
     ///
     /// In the best way that there is: by the kernel, which misses nothing; by
     /// signals while they are frozen, which misses nothing either; by signals
-    /// alone. Whoever started them must still wait for them.
+    /// alone. That the group is gone is no error. Whoever started the processes must
+    /// still wait for them.
     pub fn kill(&self, limit: Duration) -> Result<Mechanism, CgroupError> {
-        let can_be_told = self
-            .unified()
-            .is_some_and(|folder| folder.join("cgroup.kill").exists());
-        let mechanism = if can_be_told {
-            Mechanism::Kill
+        let mechanism = if self.can_be_told() {
+            Mechanism::CgroupKill
         } else {
             self.best_freezer().unwrap_or(Mechanism::Signals)
         };
         self.kill_by(mechanism, limit)
     }
 
-    /// The same, in this way. What cannot be frozen in time is killed by signals
-    /// alone.
+    /// The same, in this way. What cannot be frozen in half of the time is killed by
+    /// signals alone, and the answer says so.
     pub fn kill_by(&self, mechanism: Mechanism, limit: Duration) -> Result<Mechanism, CgroupError> {
-        const DOING: &str = "kill all in";
         self.check_caller(DOING)?;
-        let deadline = Instant::now() + limit;
-        let mechanism = match mechanism {
-            Mechanism::Kill => self.order_kill()?,
-            Mechanism::Signals => mechanism,
-            Mechanism::Freeze | Mechanism::Freezer => self.kill_frozen(mechanism, limit)?,
+        let deadline = Deadline::after(limit);
+        let used = match self.begin_to_kill(mechanism, limit / 2) {
+            Err(error) if error.is_gone() => mechanism,
+            used => used?,
         };
-        while self.is_populated()? {
-            if Instant::now() >= deadline {
+        loop {
+            if used == Mechanism::Signals {
+                self.signal(Signal::KILL)?;
+            }
+            if !self.is_populated()? {
+                return Ok(used);
+            }
+            if deadline.has_passed() {
                 return Err(CgroupError::TimedOut {
                     doing: DOING,
                     path: self.path().to_owned(),
                     limit,
                 });
             }
-            if mechanism == Mechanism::Signals {
-                self.signal(Signal::KILL)?;
-            }
             std::thread::sleep(PAUSE);
         }
-        Ok(mechanism)
     }
 
-    fn order_kill(&self) -> Result<Mechanism, CgroupError> {
-        let folder = self.unified().unwrap_or(self.path());
-        file::write(folder, "cgroup.kill", "1")?;
-        Ok(Mechanism::Kill)
+    fn can_be_told(&self) -> bool {
+        let mut folder = self.unified().into_iter();
+        folder.any(|folder| folder.join("cgroup.kill").exists())
     }
 
-    fn kill_frozen(&self, by: Mechanism, limit: Duration) -> Result<Mechanism, CgroupError> {
-        match self.freeze_by(by, limit) {
-            Ok(()) => {
-                let signalled = self.signal(Signal::KILL);
-                self.thaw_by(by)?;
-                signalled?;
-                Ok(by)
+    fn begin_to_kill(
+        &self,
+        mechanism: Mechanism,
+        limit: Duration,
+    ) -> Result<Mechanism, CgroupError> {
+        match (mechanism, self.unified()) {
+            (Mechanism::Signals, _) => {}
+            (Mechanism::CgroupKill, Some(folder)) if self.can_be_told() => {
+                file::write(folder, "cgroup.kill", "1")?;
             }
-            Err(CgroupError::TimedOut { .. }) => Ok(Mechanism::Signals),
-            Err(error) => Err(error),
+            (Mechanism::CgroupKill, _) => return Err(self.cannot(DOING)),
+            (freezer, _) => match self.freeze_by(freezer, limit) {
+                Err(CgroupError::TimedOut { .. }) => return Ok(Mechanism::Signals),
+                frozen => {
+                    frozen?;
+                    let signalled = self.signal(Signal::KILL);
+                    self.thaw_by(freezer)?;
+                    signalled?;
+                }
+            },
         }
+        Ok(mechanism)
     }
 
     /// Sends a signal to every process in it and in the groups below it, as it
     /// finds them: what they start meanwhile may be missed, unless they are
     /// [frozen](Self::freeze).
+    ///
+    /// One that may not be signalled keeps no other from being so; the first
+    /// failure is returned afterwards.
     pub fn signal(&self, signal: Signal) -> Result<(), CgroupError> {
+        self.check_caller("signal all in")?;
+        let mut failure = None;
+        let mut held = Vec::new();
         for pid in self.processes()? {
-            let Ok(process) = PidFd::open(pid) else {
-                continue;
-            };
-            // The pid may have been given to another process since it was read.
-            if Self::of_process(pid).is_ok_and(|group| group.is_within(self)) {
-                process.signal(signal).map_err(|source| CgroupError::Io {
-                    doing: "signal all in",
-                    path: self.path().to_owned(),
-                    source,
-                })?;
+            match PidFd::open(pid) {
+                Ok(process) => held.push((pid, process)),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        Ok(())
+        // One that is still there was there when it was held: a pid that had gone to
+        // another process by then would be in no list, or in this group as well.
+        let still = self.processes()?;
+        for (pid, process) in held {
+            if still.binary_search(&pid).is_ok() {
+                failure = failure.or(process.signal(signal).err());
+            }
+        }
+        failure.map_or(Ok(()), |source: io::Error| {
+            Err(CgroupError::Io {
+                doing: "signal all in",
+                path: self.path().to_owned(),
+                source,
+            })
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use super::stats::limit_v1;
 use super::{Cgroup, CgroupError, Controller, CpuList, Cpus, Limit, Version, file};
 
 /// Limits for a group; what is not set stays as it is.
@@ -170,8 +171,8 @@ impl Limits {
 impl Cgroup {
     /// Sets limits.
     ///
-    /// Fails before anything is set where a controller is missing; the kernel may
-    /// refuse a value after others have been set.
+    /// Fails before anything is set where a controller is missing or a value makes no
+    /// sense; the kernel may refuse one after others have been set.
     pub fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
         let control = |controller, is_needed: bool| {
             if !is_needed {
@@ -189,6 +190,7 @@ impl Cgroup {
         let memory = control(Controller::Memory, has_memory)?;
         let pids = control(Controller::Pids, limits.pids.is_some())?;
         let io = control(Controller::Io, !limits.io.is_empty())?;
+        limits.check(memory, io.map(|(version, _)| version))?;
         if let Some((version, folder)) = cpu {
             limits.write_cpu(version, folder)?;
         }
@@ -211,6 +213,52 @@ impl Cgroup {
 }
 
 impl Limits {
+    /// Whether the kernel can be told.
+    fn check(
+        &self,
+        memory: Option<(Version, &Path)>,
+        io: Option<Version>,
+    ) -> Result<(), CgroupError> {
+        let invalid = |reason| Err(CgroupError::InvalidLimit { reason });
+        if self
+            .cpus
+            .is_some_and(|cpus| cpus < Limit::Max(Cpus::from_millis(10)))
+        {
+            return invalid("it must be at least a hundredth of a CPU");
+        }
+        if self
+            .cpu_weight
+            .is_some_and(|weight| !(1..=10_000).contains(&weight))
+        {
+            return invalid("a weight is between 1 and 10000");
+        }
+        let lists = [&self.cpuset_cpus, &self.cpuset_mems];
+        if lists.into_iter().flatten().any(CpuList::is_empty) {
+            return invalid("there must be at least one CPU, and one memory node");
+        }
+        if let (Some((version, folder)), Some(swap)) = (memory, self.swap) {
+            let name = match version {
+                Version::V1 => WITH_SWAP,
+                Version::V2 => SWAP,
+            };
+            // No swap at all is no more than was asked for.
+            let is_void = swap == Limit::Unlimited || !has_swap();
+            if !is_void && !folder.join(name).exists() {
+                return invalid("the kernel counts no swap");
+            }
+        }
+        for (_, name, limit) in self.io.iter().flat_map(IoLimit::each) {
+            if limit == Limit::Max(0) {
+                return invalid("at least one byte or operation a second must be left");
+            }
+            let is_large = limit != Limit::Unlimited && limit > Limit::Max(u32::MAX.into());
+            if io == Some(Version::V1) && name.contains("iops") && is_large {
+                return invalid("version 1 of cgroups counts operations up to 2^32 a second");
+            }
+        }
+        Ok(())
+    }
+
     fn write_cpu(&self, version: Version, folder: &Path) -> Result<(), CgroupError> {
         /// In microseconds, the kernel's default.
         const PERIOD: u64 = 100_000;
@@ -254,10 +302,12 @@ impl Limits {
     }
 
     fn write_memory_v2(&self, folder: &Path) -> Result<(), CgroupError> {
+        // Where the kernel counts no swap, `check` has found that there is none.
+        let swap = self.swap.filter(|_| folder.join(SWAP).exists());
         let limits = [
             ("memory.high", self.memory_high),
             ("memory.max", self.memory),
-            ("memory.swap.max", self.swap),
+            (SWAP, swap),
         ];
         for (name, limit) in limits {
             if let Some(limit) = limit {
@@ -267,40 +317,44 @@ impl Limits {
         Ok(())
     }
 
-    /// Version 1 limits memory, and memory with swap, and refuses whatever would
-    /// make the first the greater of the two.
+    /// Version 1 limits memory, and memory with swap. So the swap that is allowed now
+    /// is kept by moving both, in the order in which the second is never less than
+    /// the first.
     fn write_memory_v1(&self, folder: &Path) -> Result<(), CgroupError> {
         const MEMORY: &str = "memory.limit_in_bytes";
-        const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
         if let Some(high) = self.memory_high {
             file::write(folder, "memory.soft_limit_in_bytes", &number_v1(high))?;
         }
-        let memory = self.memory.map(number_v1);
-        if let Some(swap) = self.swap {
-            let with_swap = match (self.memory_or_current(folder)?, swap) {
-                (Limit::Max(memory), Limit::Max(swap)) => Limit::Max(memory.saturating_add(swap)),
-                _ => Limit::Unlimited,
+        let current = limit_v1(folder, MEMORY)?.unwrap_or(Limit::Unlimited);
+        let memory = self.memory.unwrap_or(current);
+        let Some(both) = limit_v1(folder, WITH_SWAP)? else {
+            return match self.memory {
+                Some(memory) => file::write(folder, MEMORY, &number_v1(memory)),
+                None => Ok(()),
             };
-            let with_swap = number_v1(with_swap);
-            // The greater one first when they are raised, last when lowered.
-            let raised = file::write(folder, WITH_SWAP, &with_swap);
-            if let Some(memory) = &memory {
-                file::write(folder, MEMORY, memory)?;
+        };
+        if self.memory.is_none() && self.swap.is_none() {
+            return Ok(());
+        }
+        let swap = self.swap.unwrap_or(match (current, both) {
+            (Limit::Max(memory), Limit::Max(both)) => Limit::Max(both.saturating_sub(memory)),
+            _ => Limit::Unlimited,
+        });
+        let wanted = match (memory, swap) {
+            (Limit::Max(memory), Limit::Max(swap)) => Limit::Max(memory.saturating_add(swap)),
+            (_, Limit::Unlimited) => Limit::Unlimited,
+            (Limit::Unlimited, Limit::Max(_)) => {
+                let reason = "version 1 of cgroups limits swap only together with memory";
+                return Err(CgroupError::InvalidLimit { reason });
             }
-            return raised.or_else(|_| file::write(folder, WITH_SWAP, &with_swap));
+        };
+        let mut writes = [(MEMORY, memory), (WITH_SWAP, wanted)];
+        if wanted > both {
+            writes.reverse();
         }
-        match memory {
-            Some(memory) => file::write(folder, MEMORY, &memory),
-            None => Ok(()),
-        }
-    }
-
-    fn memory_or_current(&self, folder: &Path) -> Result<Limit, CgroupError> {
-        match self.memory {
-            Some(memory) => Ok(memory),
-            None => Ok(super::stats::limit_v1(folder, "memory.limit_in_bytes")?
-                .unwrap_or(Limit::Unlimited)),
-        }
+        writes
+            .into_iter()
+            .try_for_each(|(name, limit)| file::write(folder, name, &number_v1(limit)))
     }
 
     fn write_io(&self, version: Version, folder: &Path) -> Result<(), CgroupError> {
@@ -331,6 +385,15 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+const SWAP: &str = "memory.swap.max";
+const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
+
+/// Whether this machine swaps at all.
+fn has_swap() -> bool {
+    // A line of names, and then a line for each area.
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
 
 /// Version 1 has -1 for no limit.

@@ -22,10 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! In version 2, a group whose children have controllers has no processes of its
+//! own: see [`Cgroup::move_processes`].
+//!
 //! Sources: the kernel's "Control Group v2" and "Control Groups version 1"
 //! documents, cgroups(7).
 
 mod controller;
+mod create;
 mod error;
 mod events;
 mod file;
@@ -38,9 +42,10 @@ mod quantity;
 mod stats;
 
 pub use controller::{Controller, Version};
+pub use create::Delegation;
 pub use error::CgroupError;
 pub use events::{Event, Events};
-pub use group::{Cgroup, Delegation, Mechanism};
+pub use group::{Cgroup, Mechanism};
 pub use limits::{BlockDevice, IoLimit, Limits};
 pub use quantity::{CpuList, Cpus, Limit, ParseCpuListError};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -85,6 +85,8 @@ pub struct IoStats {
 impl Cgroup {
     /// What it uses.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
+        // Where it is gone, nothing is counted, which is not the same as nothing used.
+        file::read(self.path(), "cgroup.procs")?;
         Ok(Stats {
             cpu: self.cpu_stats()?,
             memory: match self.control(Controller::Memory)? {

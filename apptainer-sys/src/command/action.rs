@@ -8,7 +8,7 @@ use super::CommandError;
 use super::options::{Group, options};
 use super::value::{
     Bind, BlkioWeight, Bytes, Capability, CpuShares, Device, DeviceWeight, FuseMount, Home, Mount,
-    Network, NetworkArgs, NoMount, Overlay, Security,
+    Network, NetworkArgs, NoMount, Overlay, Scratch, Security,
 };
 use crate::Version;
 use crate::cgroup::{CpuList, Cpus, Limit};
@@ -140,8 +140,8 @@ options! {
         pids_limit: value(Limit) = "--pids-limit";
         /// Finds and binds AMD devices and libraries.
         rocm: switch = "--rocm";
-        /// An empty, temporary directory at this path.
-        scratch: list(PathBuf) = "--scratch";
+        /// An empty, temporary directory.
+        scratch: list(Scratch) = "--scratch";
         /// SELinux, AppArmor, seccomp, or another user.
         security: list(Security) = "--security";
         /// Where to unpack.

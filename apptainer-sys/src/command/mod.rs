@@ -75,7 +75,7 @@ pub use test::Test;
 pub use value::{
     Access, Bind, BlkioWeight, Bytes, Capability, CpuShares, Device, DeviceWeight, FuseMount, Home,
     Mount, Network, NetworkArgs, NoMount, Overlay, ParseCapabilityError, PortMap, Protocol,
-    Security,
+    Scratch, Security,
 };
 pub use verify::Verify;
 pub use version::PrintVersion;

@@ -107,9 +107,17 @@ impl Child {
 
     /// Waits until it has ended, and reaps it.
     pub fn wait(&mut self) -> io::Result<Exit> {
-        self.pidfd.wait_ended(None)?;
-        self.try_wait()?
-            .ok_or_else(|| io::Error::other("a child that has ended has no status"))
+        loop {
+            if let Some((exit, _)) = self.ended {
+                return Ok(exit);
+            }
+            // Not by way of the pidfd, which is ready before the child can be reaped
+            // while a debugger holds it.
+            match wait_id(&self.pidfd, libc::WEXITED) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                ended => self.ended = ended?,
+            }
+        }
     }
 
     /// Reaps it if it has ended. Asked again, it gives the same answer.

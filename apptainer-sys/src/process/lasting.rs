@@ -4,6 +4,7 @@
 //! process, so whatever is to end with the process is made here.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -20,12 +21,16 @@ static THREAD: Mutex<Option<(u32, Sender<Job>)>> = Mutex::new(None);
 pub(super) fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = channel();
     let job = Box::new(move || {
-        // Whoever asked has waited for it.
-        let _ = done.send(job());
+        // The thread outlives whatever happens in a job: with it would end all that
+        // it has started. Whoever asked has waited, and goes on with the panic.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(job)));
     });
     let gone = || io::Error::other("the thread that starts such processes is gone");
     sender()?.send(job).map_err(|_| gone())?;
-    result.recv().map_err(|_| gone())
+    result
+        .recv()
+        .map_err(|_| gone())?
+        .or_else(|panic| resume_unwind(panic))
 }
 
 fn sender() -> io::Result<Sender<Job>> {
@@ -39,7 +44,6 @@ fn sender() -> io::Result<Sender<Job>> {
     let (sender, jobs) = channel::<Job>();
     thread::Builder::new()
         .name("apptainer-spawn".to_owned())
-        .stack_size(128 * 1024)
         .spawn(move || {
             // The caller's signals are for the caller's threads.
             let _ = SigSet::all().thread_block();

@@ -9,13 +9,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::{Pid, Signal};
+use crate::deadline::Deadline;
 
 /// A process, held so that its pid cannot come to mean another.
 ///
-/// The descriptor becomes readable when the process has ended. Needs Linux 5.3.
+/// The descriptor becomes readable when the process has ended. Needs Linux 5.3, and to wait for a child by it 5.4.
 #[derive(Debug)]
 pub struct PidFd {
     fd: OwnedFd,
@@ -71,20 +72,12 @@ impl PidFd {
 
     /// Waits until the process has ended, at most for `limit`; says whether it has.
     pub fn wait_ended(&self, limit: Option<Duration>) -> io::Result<bool> {
-        let deadline = limit.map(|limit| std::time::Instant::now() + limit);
+        let deadline = Deadline::after_if(limit);
         loop {
-            let timeout = match deadline {
-                None => PollTimeout::NONE,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(std::time::Instant::now());
-                    // Rounded up, so that the last wait is not a busy one.
-                    let millis = left.as_micros().div_ceil(1000);
-                    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-                }
-            };
             let mut polled = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut polled, timeout) {
-                Ok(0) if deadline.is_some_and(|deadline| deadline > std::time::Instant::now()) => {}
+            match poll(&mut polled, deadline.poll_timeout()) {
+                // The longest that poll waits may be less.
+                Ok(0) if !deadline.has_passed() => {}
                 Ok(ready) => return Ok(ready > 0),
                 Err(nix::Error::EINTR) => {}
                 Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use apptainer_sys::cgroup::{CpuList, Limit};
 use apptainer_sys::command::{
     Access, ActionOptions, Bind, Capability, Device, DeviceWeight, Exec, ForegroundOptions,
     FuseMount, Home, Mount, Network, NetworkArgs, NoMount, Overlay, PortMap, Protocol, Run,
-    Security, Subcommand,
+    Scratch, Security, Subcommand,
 };
 use insta::assert_snapshot;
 
@@ -90,8 +90,8 @@ pub(crate) fn set_all(action: &mut ActionOptions) {
         .pem_path("key.pem")
         .pids_limit(100)
         .rocm(true)
-        .scratch("/scratch")
-        .scratch("/more")
+        .scratch(Scratch::at("/scratch"))
+        .scratch(Scratch::at("/more"))
         .security(Security::Seccomp("/etc/seccomp.json".into()))
         .tmpdir("/var/tmp")
         .underlay(true)

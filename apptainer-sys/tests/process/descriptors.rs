@@ -28,17 +28,12 @@ fn left_open(folder: &tempfile::TempDir, name: &str) -> OwnedFd {
 both_ways! {
     fn descriptors_get_the_numbers_that_were_asked_for(way) {
         let folder = tempfile::tempdir().unwrap();
-        let descriptor = |name: &str| -> OwnedFd {
-            let path = folder.path().join(name);
-            fs::write(&path, name).unwrap();
-            File::open(path).unwrap().into()
-        };
-        let mut spawn = shell(way, "cat <&9; cat <&3");
-        // Given crosswise, so that the one must not overwrite the other.
-        spawn
-            .inherit(descriptor("nine"), 9)
-            .inherit(descriptor("three"), 3);
-        assert_eq!(text(&output(spawn)), "ninethree");
+        let (one, other) = (named(&folder, "one"), named(&folder, "other"));
+        // Each at the number that the other has here: one must not overwrite the other.
+        let (low, high) = (one.as_raw_fd(), other.as_raw_fd());
+        let mut spawn = shell(way, &format!("cat /proc/self/fd/{high} /proc/self/fd/{low}"));
+        spawn.inherit(one, high).inherit(other, low);
+        assert_eq!(text(&output(spawn)), "oneother");
     }
 
     fn a_number_is_given_once_and_not_to_a_stream(way) {
@@ -50,6 +45,9 @@ both_ways! {
             }
             assert_eq!(spawn.spawn().unwrap_err().stage, SpawnStage::Arguments);
         }
+        let mut spawn = shell(way, "true");
+        spawn.inherit(named(&folder, "file"), i32::MAX);
+        spawn.spawn().unwrap_err();
     }
 
     fn what_is_open_here_is_not_inherited(way) {
@@ -69,7 +67,8 @@ both_ways! {
     fn what_is_left_open_here_is_inherited_only_when_asked_for(way) {
         let folder = tempfile::tempdir().unwrap();
         let open = left_open(&folder, "open");
-        let script = format!("cat <&{} 2>/dev/null || echo closed", open.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", open.as_raw_fd());
+        let script = format!("cat {path} 2>/dev/null || echo closed");
         assert_eq!(text(&output(shell(way, &script))), "closed");
         let mut spawn = shell(way, &script);
         spawn.inheritance(Inheritance::Open);

@@ -56,6 +56,41 @@ fn a_process_ends_with_the_callers_process_and_not_with_its_thread() {
 }
 
 #[test]
+fn what_is_tied_keeps_to_its_callers_cpus() {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this = nix::unistd::Pid::from_raw(0);
+    let all = sched_getaffinity(this).unwrap();
+    let one = (0..CpuSet::count()).find(|cpu| all.is_set(*cpu).unwrap());
+    let tied = || {
+        let mut spawn = Spawn::new("/bin/grep");
+        spawn
+            .args(["-h", "Cpus_allowed:", "/proc/self/status"])
+            .stdout(Stdio::pipe())
+            .parent_death_signal(Signal::KILL);
+        spawn.spawn().unwrap().output().unwrap().stdout
+    };
+    // Whoever comes first makes the thread.
+    let first = std::thread::spawn(move || {
+        let mut own = CpuSet::new();
+        own.set(one.unwrap()).unwrap();
+        sched_setaffinity(this, &own).unwrap();
+        tied()
+    });
+    let first = first.join().unwrap();
+    let second = tied();
+    let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = own.lines().find(|line| line.starts_with("Cpus_allowed:"));
+    assert_eq!(String::from_utf8(second).unwrap().trim_end(), line.unwrap());
+    if (0..CpuSet::count())
+        .filter(|cpu| all.is_set(*cpu).unwrap())
+        .count()
+        > 1
+    {
+        assert_ne!(String::from_utf8(first).unwrap().trim_end(), line.unwrap());
+    }
+}
+
+#[test]
 fn posix_spawn_cannot_tie_lives() {
     let mut spawn = shell(Mechanism::PosixSpawn, "true");
     spawn.parent_death_signal(Signal::KILL);

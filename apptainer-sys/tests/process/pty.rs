@@ -79,6 +79,36 @@ both_ways! {
         assert_eq!(ended(&mut child), Exit::Code(0));
     }
 
+    fn the_program_has_its_streams_and_nothing_else(way) {
+        let pty = Pty::open(SIZE).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(folder.path().join("file")).unwrap();
+        let mut spawn = program(way, "/bin/sh");
+        // A high number, so that there are free ones below.
+        spawn
+            .args(["-c", "ls /proc/$$/fd; true"])
+            .inherit(file.into(), 50)
+            .terminal(&pty)
+            .unwrap();
+        let mut child = spawn.spawn().unwrap();
+        let printed = printed(pty);
+        let mut inside: Vec<_> = printed.split_whitespace().collect();
+        // Where a shell keeps the script that it runs.
+        inside.retain(|number| *number != "10");
+        assert_eq!(inside, ["0", "1", "2", "50"]);
+        assert_eq!(ended(&mut child), Exit::Code(0));
+    }
+
+    fn it_controls_one_session_at_a_time(way) {
+        let pty = Pty::open(SIZE).unwrap();
+        let mut child = shell_at(&pty, way, "exec sleep 60");
+        let mut spawn = program(way, "/bin/true");
+        let error = spawn.terminal(&pty).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+        drop(pty);
+        ended(&mut child);
+    }
+
     fn to_close_it_hangs_up(way) {
         let pty = Pty::open(SIZE).unwrap();
         let mut child = shell_at(&pty, way, "exec sleep 60");

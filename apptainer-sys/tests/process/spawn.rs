@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use nix::sys::signal::SigSet;
+
 use apptainer_sys::process::{Exit, Mechanism, Session, Signal, SpawnStage, Stdio};
 
 use crate::{both_ways, output, program, shell, text};
@@ -86,6 +88,8 @@ both_ways! {
 
     fn signals_are_as_a_shell_would_leave_them(way) {
         // Rust programs ignore SIGPIPE; what they start must not.
+        let blocked = SigSet::from(nix::sys::signal::SIGUSR1);
+        blocked.thread_block().unwrap();
         let mut spawn = program(way, "/usr/bin/grep");
         spawn
             .args(["-E", "^Sig(Blk|Ign)", "/proc/self/status"])
@@ -98,6 +102,8 @@ both_ways! {
         };
         assert_eq!(mask("SigBlk"), 0);
         assert_eq!(mask("SigIgn") & (1 << (Signal::PIPE.number() - 1)), 0);
+        // And ours are as they were.
+        assert_eq!(SigSet::thread_get_mask().unwrap(), blocked);
     }
 
     fn a_pipe_holds_as_much_as_was_asked_for(way) {
@@ -153,6 +159,11 @@ both_ways! {
         let mut spawn = shell(way, "true");
         spawn.current_dir("/nowhere");
         let error = spawn.spawn().unwrap_err();
+        let stage = match way {
+            Mechanism::Clone3 => SpawnStage::Directory,
+            Mechanism::PosixSpawn => SpawnStage::Exec,
+        };
+        assert_eq!(error.stage, stage);
         assert_eq!(error.source.kind(), ErrorKind::NotFound);
     }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use apptainer::sys::cgroup::{
-    Cgroup, CgroupError, Controller, Cpus, Event, IoLimit, Limit, Limits, Mechanism, Version,
+    BlockDevice, Cgroup, CgroupError, Controller, Cpus, Event, IoLimit, Limit, Limits, Mechanism,
+    Version,
 };
 use apptainer::sys::process::{self, Child, Exit, Session, Signal, Spawn, Stdio};
 use fixtures::World;
@@ -32,11 +33,30 @@ impl Group {
     /// `None` for a user to whom nothing is delegated.
     fn new(name: &str) -> Option<Self> {
         let name = format!("apptainer-rs-{}-{name}", std::process::id());
-        match Cgroup::current().unwrap().create(&name, CONTROLLERS) {
+        let parent = Self::parent();
+        match parent.create(&name, CONTROLLERS) {
             Ok(group) => Some(Self(group)),
             Err(CgroupError::NotDelegated { .. }) if !is_root() => None,
+            Err(CgroupError::HasProcesses { .. }) => {
+                // Of version 2, and not its root: we have to make room first, and are
+                // one below from then on.
+                let room = parent.create("apptainer-rs-room", &[]).unwrap();
+                parent.move_processes(&room).unwrap();
+                Self::new(&name)
+            }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// The group that groups are made in: our own, or the one above once there had
+    /// to be made room.
+    fn parent() -> Cgroup {
+        let current = Cgroup::current().unwrap();
+        let has_room = |folder: &Path| folder.ends_with("apptainer-rs-room");
+        if current.unified().is_some_and(has_room) {
+            return current.parent().unwrap();
+        }
+        current
     }
 
     /// A shell that has been started in it, and has said that it is ready.
@@ -121,11 +141,25 @@ fn a_group_that_is_there_is_left_alone() {
     let Some(group) = Group::new("there") else {
         return;
     };
-    let name = format!("apptainer-rs-{}-there", std::process::id());
-    let current = Cgroup::current().unwrap();
+    let current = Group::parent();
+    let name = folders(&group)[0].file_name().unwrap();
+    let name = name.to_str().unwrap().to_owned();
     let error = current.create(&name, CONTROLLERS).unwrap_err();
-    assert!(matches!(error, CgroupError::Io { .. }), "{error}");
+    assert!(
+        matches!(error, CgroupError::AlreadyExists { .. }),
+        "{error}"
+    );
     let child = group.shell("echo; sleep 60");
+    // It can be found again, from above and from below.
+    assert!(current.children().unwrap().contains(&name));
+    let found = current.child(&name).unwrap();
+    assert_eq!(found.processes().unwrap(), group.processes().unwrap());
+    assert_eq!(folders(&group.parent().unwrap())[0], folders(&current)[0]);
+    assert_eq!(current.child("apptainer-rs-nothing"), None);
+    // What has processes is not removed, nor is anything below it.
+    let below = group.create("below", &[]).unwrap();
+    assert!(group.remove().is_err());
+    assert!(folders(&below)[0].exists());
     assert_eq!(group.processes().unwrap()[0], child.pid());
     end(&group, child);
 }
@@ -172,6 +206,23 @@ fn where_it_cannot_begin_there_a_process_is_moved() {
 }
 
 #[test]
+fn a_program_that_is_not_there_is_told_from_a_group_that_is_not() {
+    let Some(group) = Group::new("program") else {
+        return;
+    };
+    let bare = group.create("bare", &[]).unwrap();
+    // With a cpuset the child has its own memory, and without one the caller's.
+    for group in [&*group, &bare] {
+        let mut spawn = Spawn::new("/nowhere/program");
+        spawn.cgroup(group.placement().unwrap());
+        let error = spawn.spawn().unwrap_err();
+        assert_eq!(error.stage, process::SpawnStage::Exec);
+        assert_eq!(error.source.kind(), std::io::ErrorKind::NotFound);
+        assert!(!group.is_populated().unwrap());
+    }
+}
+
+#[test]
 fn a_group_that_takes_no_processes_is_an_error_before_the_program_runs() {
     let Some(group) = Group::new("gone") else {
         return;
@@ -197,20 +248,28 @@ fn folders(group: &Cgroup) -> Vec<&Path> {
 #[test]
 fn everything_in_a_group_is_killed_in_each_way() {
     for mechanism in [
-        Mechanism::Kill,
-        Mechanism::Freeze,
-        Mechanism::Freezer,
+        Mechanism::CgroupKill,
+        Mechanism::FreezerV2,
+        Mechanism::FreezerV1,
         Mechanism::Signals,
     ] {
         let Some(group) = Group::new("kill") else {
             return;
         };
+        let has_file = |name| {
+            group
+                .unified()
+                .is_some_and(|folder: &Path| folder.join(name).exists())
+        };
         let has = match mechanism {
-            Mechanism::Freezer => group.legacy(Controller::Freezer).is_some(),
-            Mechanism::Signals => true,
-            _ => group.unified().is_some(),
+            Mechanism::CgroupKill => has_file("cgroup.kill"),
+            Mechanism::FreezerV2 => has_file("cgroup.freeze"),
+            Mechanism::FreezerV1 => group.legacy(Controller::Freezer).is_some(),
+            _ => true,
         };
         if !has {
+            let error = group.kill_by(mechanism, LIMIT).unwrap_err();
+            assert!(matches!(error, CgroupError::NoMechanism { .. }), "{error}");
             continue;
         }
         let mut child = group.shell(TREE);
@@ -228,18 +287,29 @@ fn everything_in_a_group_is_killed_in_each_way() {
 
 #[test]
 fn nothing_escapes_by_forking() {
-    let Some(group) = Group::new("fork") else {
-        return;
-    };
-    // Each starts another and ends, as fast as it can.
-    let script = "step() { (step) & }; echo; step; wait; sleep 60";
-    group.limit(&Limits::new().pids(200)).unwrap();
-    let mut child = group.shell(script);
-    group.kill(LIMIT).unwrap();
-    child.wait().unwrap();
-    assert!(!group.is_populated().unwrap());
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(group.processes().unwrap().is_empty());
+    for mechanism in [
+        Mechanism::CgroupKill,
+        Mechanism::FreezerV2,
+        Mechanism::FreezerV1,
+    ] {
+        let Some(group) = Group::new("fork") else {
+            return;
+        };
+        // Each starts another and ends, as fast as it can, and has left the session.
+        let folder = tempfile::tempdir().unwrap();
+        let step = folder.path().join("step");
+        fs::write(&step, "setsid sh \"$0\" &\n").unwrap();
+        group.limit(&Limits::new().pids(200)).unwrap();
+        let mut child = group.shell(&format!("sh {} & echo; sleep 60", step.display()));
+        match group.kill_by(mechanism, LIMIT) {
+            Err(CgroupError::NoMechanism { .. }) => continue,
+            killed => assert_eq!(killed.unwrap(), mechanism),
+        }
+        child.wait().unwrap();
+        assert!(!group.is_populated().unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(group.processes().unwrap().is_empty());
+    }
 }
 
 #[test]
@@ -265,7 +335,12 @@ fn what_is_frozen_stands_still() {
     };
     grows();
     let mechanism = group.freeze(LIMIT).unwrap();
-    assert!(matches!(mechanism, Mechanism::Freeze | Mechanism::Freezer));
+    assert!(matches!(
+        mechanism,
+        Mechanism::FreezerV2 | Mechanism::FreezerV1
+    ));
+    let error = group.placement().unwrap_err();
+    assert!(matches!(error, CgroupError::Frozen { .. }), "{error}");
     assert!(group.is_frozen().unwrap());
     let frozen = length();
     std::thread::sleep(Duration::from_millis(200));
@@ -278,19 +353,40 @@ fn what_is_frozen_stands_still() {
 }
 
 #[test]
-fn the_caller_is_not_frozen_or_killed() {
+fn the_caller_is_not_frozen_killed_or_removed() {
     let current = Cgroup::current().unwrap();
     for refused in [
-        current.freeze(LIMIT),
-        current.kill_by(Mechanism::Signals, LIMIT),
+        current.kill_by(Mechanism::Signals, LIMIT).map(|_| "killed"),
+        current.signal(Signal::TERM).map(|()| "signalled"),
+        current.remove().map(|()| "removed"),
     ] {
         let error = refused.unwrap_err();
-        let is_told = matches!(
-            error,
-            CgroupError::HoldsCaller { .. } | CgroupError::NoController { .. }
-        );
-        assert!(is_told, "{error}");
+        assert!(matches!(error, CgroupError::HoldsCaller { .. }), "{error}");
     }
+    let error = current.freeze(LIMIT).unwrap_err();
+    let is_told = matches!(
+        error,
+        // The root of a hierarchy has no freezer.
+        CgroupError::HoldsCaller { .. } | CgroupError::NoMechanism { .. }
+    );
+    assert!(is_told, "{error}");
+}
+
+#[test]
+fn a_group_that_is_gone_has_nobody_to_kill() {
+    let Some(group) = Group::new("vanish") else {
+        return;
+    };
+    group.remove().unwrap();
+    group.kill(LIMIT).unwrap();
+    for mechanism in [Mechanism::Signals, Mechanism::FreezerV1] {
+        match group.kill_by(mechanism, LIMIT) {
+            Err(CgroupError::NoMechanism { .. }) => {}
+            killed => assert_eq!(killed.unwrap(), mechanism),
+        }
+    }
+    assert!(!group.is_populated().unwrap());
+    assert!(group.stats().is_err());
 }
 
 #[test]
@@ -327,16 +423,60 @@ fn too_much_memory_is_an_event_and_a_count() {
 }
 
 #[test]
-fn limits_can_be_raised_and_lowered() {
+fn limits_can_be_raised_and_lowered_and_keep_the_swap_that_is_allowed() {
     let Some(group) = Group::new("raise") else {
         return;
     };
-    for mebibytes in [64, 256, 32] {
-        let limits = Limits::new().memory(mebibytes << 20).swap(0);
-        group.limit(&limits).unwrap();
+    let set = |limits| group.limit(&limits).unwrap();
+    set(Limits::new().memory(64 << 20).swap(0));
+    for mebibytes in [256, 32, 128] {
+        set(Limits::new().memory(mebibytes << 20));
         let memory = group.stats().unwrap().memory.unwrap();
         assert_eq!(memory.limit, Limit::Max(mebibytes << 20));
+        if let Some(folder) = group.legacy(Controller::Memory) {
+            let both = fs::read_to_string(folder.join("memory.memsw.limit_in_bytes"));
+            assert_eq!(both.unwrap().trim(), (mebibytes << 20).to_string());
+        }
     }
+    set(Limits::new()
+        .memory(Limit::Unlimited)
+        .swap(Limit::Unlimited));
+    if group.version(Controller::Memory).unwrap() == Some(Version::V1) {
+        let error = group.limit(&Limits::new().swap(1 << 20)).unwrap_err();
+        assert!(matches!(error, CgroupError::InvalidLimit { .. }), "{error}");
+    }
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let Some(group) = Group::new("sense") else {
+        return;
+    };
+    let mut nothing = IoLimit::new(disk());
+    nothing.read_bytes = Some(Limit::Max(0));
+    for limits in [
+        Limits::new().cpus(Cpus::from(0.001)),
+        Limits::new().cpu_weight(0),
+        Limits::new().cpuset_cpus(std::iter::empty().collect()),
+        Limits::new().io(nothing),
+    ] {
+        let error = group.limit(&limits.pids(7)).unwrap_err();
+        assert!(matches!(error, CgroupError::InvalidLimit { .. }), "{error}");
+    }
+    let pids = group.stats().unwrap().pids.unwrap();
+    assert_eq!(pids.limit, Limit::Unlimited);
+}
+
+fn disk() -> BlockDevice {
+    let disk = fs::read_dir("/sys/block").unwrap().find_map(|entry| {
+        let device = fs::read_to_string(entry.unwrap().path().join("dev")).unwrap();
+        let (major, minor) = device.trim().split_once(':')?;
+        Some(BlockDevice {
+            major: major.parse().unwrap(),
+            minor: minor.parse().unwrap(),
+        })
+    });
+    disk.expect("there is a disk")
 }
 
 #[test]
@@ -349,7 +489,8 @@ fn one_process_too_many_is_refused() {
     let mut spawn = shell(script);
     spawn.stderr(Stdio::Null).cgroup(group.placement().unwrap());
     let mut child = spawn.spawn().unwrap();
-    child.wait().unwrap();
+    // A shell that cannot fork ends at once.
+    assert_ne!(child.wait().unwrap(), Exit::Code(0));
     let pids = group.stats().unwrap().pids.unwrap();
     assert_eq!(pids.limit, Limit::Max(3));
     assert!(pids.refused >= 1 && pids.current <= 3, "{pids:?}");
@@ -405,15 +546,7 @@ fn devices_are_limited_by_number() {
     let Some(version) = group.version(Controller::Io).unwrap() else {
         return;
     };
-    let disk = fs::read_dir("/sys/block").unwrap().find_map(|entry| {
-        let device = fs::read_to_string(entry.unwrap().path().join("dev")).unwrap();
-        let (major, minor) = device.trim().split_once(':')?;
-        Some(apptainer::sys::cgroup::BlockDevice {
-            major: major.parse().unwrap(),
-            minor: minor.parse().unwrap(),
-        })
-    });
-    let device = disk.expect("there is a disk");
+    let device = disk();
     let mut limit = IoLimit::new(device);
     limit.write_bytes = Some(Limit::Max(1 << 20));
     group.limit(&Limits::new().io(limit)).unwrap();
@@ -438,10 +571,8 @@ fn devices_are_limited_by_number() {
 
 #[test]
 fn what_is_not_controlled_cannot_be_limited() {
-    let Ok(group) = Cgroup::current()
-        .unwrap()
-        .create(&format!("apptainer-rs-{}-bare", std::process::id()), &[])
-    else {
+    let name = format!("apptainer-rs-{}-bare", std::process::id());
+    let Ok(group) = Group::parent().create(&name, &[]) else {
         assert!(!is_root());
         return;
     };

@@ -224,7 +224,7 @@ async fn what_is_left_open_reaches_the_command_and_no_instance() {
     fs::write(&path, "handed on").unwrap();
     let open = fs::File::open(path).unwrap();
     fcntl(&open, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-    let script = format!("cat <&{}", open.as_raw_fd());
+    let script = format!("cat /proc/self/fd/{}", open.as_raw_fd());
     let container = world.container().await;
     let output = container.command("sh").args(["-c", &script]).output().await;
     assert_eq!(output.unwrap().stdout, "handed on");

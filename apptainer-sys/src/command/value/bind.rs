@@ -18,8 +18,8 @@ pub enum Access {
 
 /// A file or directory of the host for `--bind`: `source[:destination[:options]]`.
 ///
-/// Colons, commas and backslashes within the paths are escaped. For paths that
-/// hold anything else out of the ordinary, [`Mount`] is the safer form.
+/// Colons and commas within the paths are escaped. A backslash before one of them,
+/// or at the end, cannot be expressed; [`Mount`] carries every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     source: PathBuf,
@@ -68,29 +68,45 @@ impl Value for Bind {
     }
 
     fn check(&self) -> Result<(), Reason> {
-        check_places(&self.source, self.destination.as_deref())
+        let destination = self.destination.as_ref().unwrap_or(&self.source);
+        check_places(&self.source, destination)?;
+        if has_escape(&self.source) || has_escape(destination) {
+            return Err("a backslash in such a place takes `--mount`");
+        }
+        Ok(())
     }
 }
 
-fn check_places(source: &Path, destination: Option<&Path>) -> Result<(), Reason> {
+fn check_places(source: &Path, destination: &Path) -> Result<(), Reason> {
     if source.as_os_str().is_empty() {
         return Err("the source must not be empty");
     }
-    if destination.is_some_and(|path| !path.is_absolute()) {
+    if !destination.is_absolute() {
         return Err("the destination must be an absolute path");
     }
     Ok(())
 }
 
+/// Apptainer has a word for a colon or comma that does not separate, and none for a
+/// backslash that does not escape.
 fn escaped(path: &Path) -> Vec<u8> {
     let mut escaped = Vec::new();
     for byte in path.as_os_str().as_bytes() {
-        if b":,\\".contains(byte) {
+        if b":,".contains(byte) {
             escaped.push(b'\\');
         }
         escaped.push(*byte);
     }
     escaped
+}
+
+/// Whether a backslash would escape what follows it.
+fn has_escape(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.ends_with(b"\\")
+        || bytes
+            .windows(2)
+            .any(|pair| pair[0] == b'\\' && b":,".contains(&pair[1]))
 }
 
 /// A bind for `--mount`: `type=bind,source=..,destination=..`, the form that
@@ -180,7 +196,10 @@ impl Value for Mount {
         {
             return Err("the directory within the image must be an absolute path");
         }
-        check_places(&self.source, Some(&self.destination))
+        if self.image_id == Some(0) {
+            return Err("partitions are numbered from 1");
+        }
+        check_places(&self.source, &self.destination)
     }
 }
 
@@ -194,7 +213,7 @@ mod tests {
             (Bind::new("/a"), "/a"),
             (Bind::new("/a").to("/b"), "/a:/b"),
             (Bind::new("/a").read_only(), "/a:/a:ro"),
-            (Bind::new("/a:b,c\\").to("/d"), "/a\\:b\\,c\\\\:/d"),
+            (Bind::new("/a:b,c\\d").to("/d"), "/a\\:b\\,c\\d:/d"),
         ];
         for (bind, word) in cases {
             assert_eq!(bind.to_word(), word);
@@ -229,6 +248,19 @@ mod tests {
         assert!(Mount::bind("", "/b").check().is_err());
         assert!(Bind::new("").check().is_err());
         assert!(Bind::new("/a").to("b").check().is_err());
+        assert!(Bind::new("a").check().is_err());
+        assert!(Bind::new("a").read_only().check().is_err());
         assert_eq!(Bind::new("a").to("/b").check(), Ok(()));
+        assert!(Mount::bind("/a", "/b").image_id(0).check().is_err());
+    }
+
+    #[test]
+    fn a_backslash_that_would_escape_is_refused() {
+        for path in ["/a\\", "/a\\:b", "/a\\,b"] {
+            assert!(Bind::new(path).check().is_err(), "{path}");
+            assert!(Bind::new("/a").to(path).check().is_err(), "{path}");
+            assert_eq!(Mount::bind(path, path).check(), Ok(()));
+        }
+        assert_eq!(Bind::new("/a\\b").check(), Ok(()));
     }
 }

@@ -10,6 +10,7 @@ mod limit;
 mod network;
 mod no_mount;
 mod overlay;
+mod scratch;
 mod security;
 mod word;
 
@@ -22,5 +23,6 @@ pub use limit::{BlkioWeight, Bytes, CpuShares, DeviceWeight};
 pub use network::{Network, NetworkArgs, PortMap, Protocol};
 pub use no_mount::NoMount;
 pub use overlay::Overlay;
+pub use scratch::Scratch;
 pub use security::Security;
 pub(crate) use word::{Reason, Value, csv_field};

@@ -6,6 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::clone;
 use super::launch::{Failure, Launch, Launched};
 use super::stdio::Descriptors;
 use super::{Mechanism, Placement, SpawnError, SpawnStage, Stdio};
@@ -50,7 +51,7 @@ pub struct Spawn {
     current_dir: Option<PathBuf>,
     session: Session,
     streams: [Stdio; 3],
-    terminal: Option<(OwnedFd, PathBuf)>,
+    terminal: Option<OwnedFd>,
     inherited: Vec<(OwnedFd, RawFd)>,
     inheritance: Inheritance,
     parent_death: Option<Signal>,
@@ -59,7 +60,8 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// Starts the program at `program`, a path: `PATH` is not consulted.
+    /// Starts the program at `program`, a path: `PATH` is not consulted. A relative
+    /// one is taken from the [directory](Self::current_dir) that it starts in.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -145,8 +147,14 @@ impl Spawn {
 
     /// Puts it at this terminal: in a session of its own, which the terminal
     /// controls, with every stream that is not set otherwise.
+    ///
+    /// A terminal controls one session at a time: this fails while it has another.
     pub fn terminal(&mut self, pty: &Pty) -> io::Result<&mut Self> {
-        self.terminal = Some((pty.terminal()?, pty.path()?));
+        if pty.foreground_group()?.is_some() {
+            let reason = "the terminal controls another session";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, reason));
+        }
+        self.terminal = Some(pty.terminal()?);
         Ok(self)
     }
 
@@ -155,7 +163,9 @@ impl Spawn {
     ///
     /// The kernel has this by thread: it would send the signal when the calling
     /// thread ends. So such a process is started by a thread that lasts as long as
-    /// the caller's process does. A program that changes its user or gains
+    /// the caller's program does, one for all; it keeps the calling thread's CPUs,
+    /// but has what else the first such caller's thread had of its own: priority,
+    /// capabilities, filters, namespaces. A program that changes its user or gains
     /// capabilities loses the tie, and what it starts has none. Needs `clone3`.
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Self {
         self.parent_death = Some(signal);
@@ -163,6 +173,9 @@ impl Spawn {
     }
 
     /// Starts it in these cgroups, so that nothing that it starts escapes them.
+    ///
+    /// Should they be frozen meanwhile, [`spawn`](Self::spawn) waits until they are
+    /// thawed.
     pub fn cgroup(&mut self, placement: Placement) -> &mut Self {
         self.placement = Some(placement);
         self
@@ -210,17 +223,12 @@ impl Spawn {
         let at = |stage| move |source: io::Error| (stage, source);
         let nul = |error: NulError| at(SpawnStage::Arguments)(error.into());
         self.check_numbers().map_err(at(SpawnStage::Arguments))?;
-        let descriptors = Descriptors::open(
-            &self.streams,
-            self.terminal.as_ref().map(|(fd, _)| fd),
-            &self.inherited,
-        )
-        .map_err(at(SpawnStage::Streams))?;
+        let descriptors = Descriptors::open(&self.streams, self.terminal.as_ref(), &self.inherited)
+            .map_err(at(SpawnStage::Streams))?;
         let closed = match self.inheritance {
             Inheritance::Listed => descriptors.gaps(),
             Inheritance::Open => Vec::new(),
         };
-        let path = self.terminal.as_ref().map(|(_, path)| c_path(path));
         let launch = Launch {
             argv: self.c_argv().map_err(nul)?,
             envp: self.c_env().map_err(nul)?,
@@ -235,8 +243,9 @@ impl Spawn {
             } else {
                 self.session
             },
-            terminal: descriptors.terminal.zip(path.transpose().map_err(nul)?),
+            terminal: descriptors.terminal,
             parent_death: self.parent_death,
+            cpus: self.parent_death.and_then(|_| clone::own_cpus()),
             descriptors: descriptors.theirs,
             closed,
             placement,

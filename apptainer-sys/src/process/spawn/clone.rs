@@ -3,8 +3,8 @@
 //! The child shares the caller's memory, and the calling thread stands still,
 //! until it execs or exits: `CLONE_VM | CLONE_VFORK`, as `posix_spawn` has it. So
 //! what the child does, [`become_program`], touches nothing but what was prepared
-//! for it: it allocates nothing, takes no lock, cannot panic, and calls only what
-//! signal-safety(7) lists, or bare system calls.
+//! for it: it allocates nothing, takes no lock, cannot panic, and makes nothing but
+//! system calls, through functions of libc that are no more than that.
 #![expect(unsafe_code, reason = "clone3 is in no library")]
 
 use std::cell::Cell;
@@ -13,9 +13,10 @@ use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr::{null, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 
 use super::launch::{Failure, Launch, Launched, Mechanism};
+use super::stdio::left_open;
 use super::{Session, SpawnStage};
 use crate::process::{Pid, PidFd};
 
@@ -29,11 +30,20 @@ struct Plan<'a> {
     terminal: Option<RawFd>,
     parent_death: Option<c_int>,
     caller: Pid,
+    /// The caller's CPUs, where another thread than the caller's makes the child.
+    cpus: Option<&'a libc::cpu_set_t>,
     descriptors: &'a [(RawFd, RawFd)],
-    closed: &'a [(c_uint, c_uint)],
+    closed: Closed<'a>,
     /// Files that it writes itself into to be in a cgroup.
     joined: &'a [RawFd],
-    failure: Cell<Option<(SpawnStage, c_int)>>,
+    failure: &'a FailureCell,
+}
+
+/// Which descriptors the child closes.
+enum Closed<'a> {
+    Ranges(&'a [(c_uint, c_uint)]),
+    /// Where there is no `close_range`: Linux before 5.9, and filters.
+    Numbers(&'a [RawFd]),
 }
 
 /// Of linux/sched.h; 5.5 has the first, 5.7 the second.
@@ -60,26 +70,49 @@ struct CloneArgs {
 /// What its first release knew, without `set_tid` and `cgroup`.
 const CLONE_ARGS_SIZE_VER0: usize = 64;
 
-pub(super) fn start(launch: &Launch) -> Result<Launched, Failure> {
-    let Some(placement) = &launch.placement else {
-        return attempt(launch, None, &[]);
-    };
-    let numbers = |fds: Vec<&OwnedFd>| fds.into_iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
-    let Some(directory) = placement.directory() else {
-        return attempt(launch, None, &numbers(placement.all().collect()));
-    };
-    let legacy = numbers(placement.legacy().collect());
-    match attempt(launch, Some(directory.as_raw_fd()), &legacy) {
-        // Linux before 5.7 does not know the flag. What the kernel says of the
-        // group itself is better told by writing to its file.
-        Err((SpawnStage::Process, error)) if error.raw_os_error() != Some(libc::EAGAIN) => {
-            attempt(launch, None, &numbers(placement.all().collect()))
-        }
-        result => result,
-    }
+/// How the child is placed among cgroups.
+struct Joining<'a> {
+    /// By the kernel, given its directory.
+    cgroup: Option<RawFd>,
+    /// By itself.
+    files: Vec<&'a OwnedFd>,
+    /// Whether that moves the memory of whoever does it. Then the child must not
+    /// share the caller's.
+    moves_memory: bool,
 }
 
-fn attempt(launch: &Launch, cgroup: Option<RawFd>, joined: &[RawFd]) -> Result<Launched, Failure> {
+pub(super) fn start(launch: &Launch) -> Result<Launched, Failure> {
+    let Some(placement) = &launch.placement else {
+        let nothing = Joining {
+            cgroup: None,
+            files: Vec::new(),
+            moves_memory: false,
+        };
+        return attempt(launch, &nothing);
+    };
+    if let Some(directory) = placement.directory() {
+        let joining = Joining {
+            cgroup: Some(directory.as_raw_fd()),
+            files: placement.legacy().collect(),
+            moves_memory: placement.moves_memory(),
+        };
+        match attempt(launch, &joining) {
+            // Linux before 5.7 does not know the flag. What the kernel says of the
+            // group itself is better told by writing to its file.
+            Err((SpawnStage::Process, error)) if error.raw_os_error() != Some(libc::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    let joining = Joining {
+        cgroup: None,
+        files: placement.all().collect(),
+        // A group of version 2 may have memory nodes of its own, too.
+        moves_memory: placement.directory().is_some() || placement.moves_memory(),
+    };
+    attempt(launch, &joining)
+}
+
+fn attempt(launch: &Launch, joining: &Joining<'_>) -> Result<Launched, Failure> {
     let argv = null_terminated(&launch.argv);
     let envp = null_terminated(&launch.envp);
     let descriptors: Vec<_> = launch
@@ -87,11 +120,23 @@ fn attempt(launch: &Launch, cgroup: Option<RawFd>, joined: &[RawFd]) -> Result<L
         .iter()
         .map(|(fd, number)| (fd.as_raw_fd(), *number))
         .collect();
-    let closed: Vec<_> = launch
+    let ranges: Vec<_> = launch
         .closed
         .iter()
         .map(|range| (range.start().cast_unsigned(), range.end().cast_unsigned()))
         .collect();
+    let numbers = if ranges.is_empty() || has_close_range() {
+        None
+    } else {
+        let numbers = left_open(&launch.closed);
+        Some(numbers.map_err(|error| (SpawnStage::Descriptors, error))?)
+    };
+    let joined: Vec<_> = joining.files.iter().map(|file| file.as_raw_fd()).collect();
+    let at_process = |error| (SpawnStage::Process, error);
+    let page = joining.moves_memory.then(SharedPage::new).transpose();
+    let page = page.map_err(at_process)?;
+    let own = Cell::new(None);
+    let failure = page.as_ref().map_or(&own, SharedPage::cell);
     let plan = Plan {
         argv: &argv,
         envp: &envp,
@@ -100,16 +145,25 @@ fn attempt(launch: &Launch, cgroup: Option<RawFd>, joined: &[RawFd]) -> Result<L
             .as_ref()
             .map_or(null(), |path| path.as_ptr()),
         session: launch.session,
-        terminal: launch.terminal.as_ref().map(|(fd, _)| fd.as_raw_fd()),
+        terminal: launch.terminal.as_ref().map(AsRawFd::as_raw_fd),
         parent_death: launch.parent_death.map(crate::process::Signal::number),
         caller: nix::unistd::getpid().as_raw(),
+        cpus: launch.cpus.as_ref(),
         descriptors: &descriptors,
-        closed: &closed,
-        joined,
-        failure: Cell::new(None),
+        closed: match &numbers {
+            Some(numbers) => Closed::Numbers(numbers),
+            None => Closed::Ranges(&ranges),
+        },
+        joined: &joined,
+        failure,
     };
-    let (pid, pidfd) = clone(&plan, cgroup).map_err(|error| (SpawnStage::Process, error))?;
-    if let Some((stage, code)) = plan.failure.get() {
+    let memory = if page.is_some() {
+        0
+    } else {
+        libc::CLONE_VM as u64
+    };
+    let (pid, pidfd) = clone(&plan, memory, joining.cgroup).map_err(at_process)?;
+    if let Some((stage, code)) = failure.get() {
         reap(&pidfd);
         return Err((stage, io::Error::from_raw_os_error(code)));
     }
@@ -120,21 +174,74 @@ fn attempt(launch: &Launch, cgroup: Option<RawFd>, joined: &[RawFd]) -> Result<L
     })
 }
 
+/// The CPUs that the calling thread may use.
+pub(super) fn own_cpus() -> Option<libc::cpu_set_t> {
+    let mut cpus = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: it is writable memory of that size, in which all zeroes is a value.
+    unsafe {
+        let found = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), cpus.as_mut_ptr());
+        (found == 0).then(|| cpus.assume_init())
+    }
+}
+
+/// Whether there is such a system call here. Closes nothing: no descriptor has that
+/// number.
+fn has_close_range() -> bool {
+    // SAFETY: it takes three numbers, and there is no such descriptor.
+    unsafe { libc::syscall(libc::SYS_close_range, c_uint::MAX, c_uint::MAX, 0) == 0 }
+}
+
+type FailureCell = Cell<Option<(SpawnStage, c_int)>>;
+
+/// Memory that a child has in common with its parent although it has its own.
+struct SharedPage(NonNull<FailureCell>);
+
+impl SharedPage {
+    const LENGTH: usize = size_of::<FailureCell>();
+
+    fn new() -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: it asks for memory of its own, at an address of the kernel's choice.
+        let memory = unsafe { libc::mmap(null_mut(), Self::LENGTH, protection, flags, -1, 0) };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let cell = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: it is a page, which is aligned for anything, and large enough.
+        unsafe { cell.write(Cell::new(None)) };
+        Ok(Self(cell))
+    }
+
+    fn cell(&self) -> &FailureCell {
+        // SAFETY: `new` initialised it, and it is mapped until this is dropped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        // SAFETY: `new` mapped it, and nothing refers to it any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), Self::LENGTH) };
+    }
+}
+
 pub(super) fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
     let pointers = strings.iter().map(|string| string.as_ptr());
     pointers.chain([null()]).collect()
 }
 
 /// Returns when the child has execed or exited.
-fn clone(plan: &Plan<'_>, cgroup: Option<RawFd>) -> io::Result<(Pid, OwnedFd)> {
+///
+/// `memory` is `CLONE_VM`, or nothing.
+fn clone(plan: &Plan<'_>, memory: u64, cgroup: Option<RawFd>) -> io::Result<(Pid, OwnedFd)> {
     // Far more than the child's few frames need, in a debug build too.
     const STACK: usize = 64 * 1024;
     let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64
-            | CLONE_CLEAR_SIGHAND,
-        pidfd: (&raw mut pidfd).addr() as u64,
+        flags: memory | (libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | CLONE_CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.as_mut_ptr().expose_provenance() as u64,
         stack_size: STACK as u64,
@@ -234,7 +341,8 @@ unsafe fn become_program(plan: &Plan<'_>) -> Result<Infallible, (SpawnStage, c_i
     // whose strings end in NUL and whose arrays end in a null.
     unsafe {
         for file in plan.joined {
-            let written = libc::write(*file, c"0".as_ptr().cast(), 1);
+            // Not by libc's function, at which a thread may be cancelled.
+            let written = libc::syscall(libc::SYS_write, *file, c"0".as_ptr(), 1_usize);
             checked(SpawnStage::Cgroup, if written == 1 { 0 } else { -1 })?;
         }
         match plan.session {
@@ -249,8 +357,18 @@ unsafe fn become_program(plan: &Plan<'_>) -> Result<Infallible, (SpawnStage, c_i
         for (from, to) in plan.descriptors {
             checked(SpawnStage::Descriptors, libc::dup2(*from, *to))?;
         }
-        for (first, last) in plan.closed {
-            checked(SpawnStage::Descriptors, close_range(*first, *last))?;
+        match plan.closed {
+            Closed::Ranges(ranges) => {
+                for (first, last) in ranges {
+                    let closed = libc::syscall(libc::SYS_close_range, *first, *last, 0);
+                    checked(SpawnStage::Descriptors, if closed == 0 { 0 } else { -1 })?;
+                }
+            }
+            Closed::Numbers(numbers) => {
+                for number in numbers {
+                    libc::syscall(libc::SYS_close, *number);
+                }
+            }
         }
         if !plan.current_dir.is_null() {
             checked(SpawnStage::Directory, libc::chdir(plan.current_dir))?;
@@ -263,10 +381,16 @@ unsafe fn become_program(plan: &Plan<'_>) -> Result<Infallible, (SpawnStage, c_i
                 SpawnStage::ParentDeath,
                 libc::prctl(libc::PR_SET_PDEATHSIG, signal),
             )?;
-            // Before that, the caller's death would have gone unnoticed.
-            if libc::getppid() != plan.caller {
+            // Before that, the caller's death would have gone unnoticed. From another
+            // PID namespace it has the number 0.
+            let parent = libc::getppid();
+            if parent != plan.caller && parent != 0 {
                 return Err((SpawnStage::ParentDeath, libc::ESRCH));
             }
+        }
+        if let Some(cpus) = plan.cpus {
+            // It runs on others at worst.
+            libc::sched_setaffinity(0, size_of_val(cpus), cpus);
         }
         set_mask(0);
         let program = plan.argv.as_ptr().read();
@@ -278,34 +402,6 @@ unsafe fn become_program(plan: &Plan<'_>) -> Result<Infallible, (SpawnStage, c_i
 fn errno() -> c_int {
     // SAFETY: it is this thread's own, at an address that stays.
     unsafe { *libc::__errno_location() }
-}
-
-/// Closes all descriptors from `first` to `last`.
-///
-/// # Safety
-///
-/// Nothing in this process may use them any more.
-unsafe fn close_range(first: c_uint, last: c_uint) -> c_int {
-    // SAFETY: the caller's; the call itself takes three numbers.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
-            return 0;
-        }
-        if errno() != libc::ENOSYS {
-            return -1;
-        }
-        // Linux before 5.9: one by one, as far as there can be any.
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) < 0 {
-            return -1;
-        }
-        let mut number = first;
-        while number <= last && u64::from(number) < limit.rlim_cur {
-            libc::close(number.cast_signed());
-            number = number.wrapping_add(1);
-        }
-    }
-    0
 }
 
 #[cfg(target_arch = "x86_64")]

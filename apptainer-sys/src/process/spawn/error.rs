@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A process could not be started; nothing of it is left.
+/// A process could not be started; nothing of it is left. (Where `posix_spawn` had
+/// to do it, one that cannot be placed in its cgroup has run for a moment.)
 #[derive(Debug, thiserror::Error)]
 #[error("start {}: {stage}{source}", .program.display())]
 pub struct SpawnError {

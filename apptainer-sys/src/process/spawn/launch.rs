@@ -25,9 +25,11 @@ pub(super) struct Launch {
     pub(super) envp: Vec<CString>,
     pub(super) current_dir: Option<CString>,
     pub(super) session: Session,
-    /// The terminal to be its session's: a descriptor and where it is.
-    pub(super) terminal: Option<(OwnedFd, CString)>,
+    /// The terminal to be its session's.
+    pub(super) terminal: Option<OwnedFd>,
     pub(super) parent_death: Option<Signal>,
+    /// The CPUs that it may use, where it is not the calling thread that starts it.
+    pub(super) cpus: Option<libc::cpu_set_t>,
     /// What it gets, each with its number.
     pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
     /// The numbers that it does not get.

@@ -13,18 +13,31 @@ pub struct Placement {
     unified: Option<OwnedFd>,
     /// The `cgroup.procs` of v1 cgroups.
     legacy: Vec<OwnedFd>,
+    /// Whether one of those has a process's memory moved to other nodes.
+    moves_memory: bool,
 }
 
 impl Placement {
     /// Into a v2 cgroup, given by its directory and its `cgroup.procs`, and into
-    /// v1 cgroups, given by their `cgroup.procs`.
-    pub(crate) fn new(unified: Option<(OwnedFd, OwnedFd)>, legacy: Vec<OwnedFd>) -> Self {
+    /// v1 cgroups, given by their `cgroup.procs`; whether one of those is a cpuset.
+    pub(crate) fn new(
+        unified: Option<(OwnedFd, OwnedFd)>,
+        legacy: Vec<OwnedFd>,
+        has_cpuset: bool,
+    ) -> Self {
         let (directory, unified) = unified.unzip();
         Self {
             directory,
             unified,
             legacy,
+            moves_memory: has_cpuset,
         }
+    }
+
+    /// Whether to write oneself into [`legacy`](Self::legacy) changes the memory that
+    /// one has.
+    pub(super) fn moves_memory(&self) -> bool {
+        self.moves_memory
     }
 
     pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {

@@ -6,10 +6,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-
 use super::clone::null_terminated;
 use super::launch::{Failure, Launch, Launched, Mechanism};
+use super::stdio::left_open;
 use super::{Placement, Session, SpawnStage};
 use crate::process::{Pid, PidFd};
 
@@ -19,33 +18,35 @@ pub(super) fn start(launch: &Launch) -> Result<Launched, Failure> {
         let error = io::Error::new(io::ErrorKind::Unsupported, reason);
         return Err((SpawnStage::ParentDeath, error));
     }
-    let pid = spawn(launch).map_err(|error| (SpawnStage::Exec, error))?;
-    let placed = || {
-        launch
-            .placement
-            .as_ref()
-            .map_or(Ok(()), |to| place(pid, to))
-    };
+    let actions = arrange(launch).map_err(|error| (SpawnStage::Descriptors, error))?;
+    let pid = spawn(launch, &actions).map_err(|error| (SpawnStage::Exec, error))?;
     // The pid is the child's own until it has been waited for, and only we wait.
-    let result = PidFd::open(pid)
-        .map_err(|error| (SpawnStage::Pidfd, error))
-        .and_then(|pidfd| {
-            placed().map_err(|error| (SpawnStage::Cgroup, error))?;
-            Ok(pidfd)
-        });
-    match result {
-        Ok(pidfd) => Ok(Launched {
-            pid,
-            pidfd,
-            mechanism: Mechanism::PosixSpawn,
-        }),
-        Err(failure) => {
-            let child = nix::unistd::Pid::from_raw(pid);
-            let _ = nix::sys::signal::kill(child, nix::sys::signal::SIGKILL);
-            let _ = nix::sys::wait::waitpid(child, None);
-            Err(failure)
+    let pidfd = PidFd::open(pid).map_err(|error| {
+        // Gone already: somebody waits for every child, or nobody has to.
+        if error.raw_os_error() != Some(libc::ESRCH) {
+            end(pid);
         }
-    }
+        (SpawnStage::Pidfd, error)
+    })?;
+    let placed = launch
+        .placement
+        .as_ref()
+        .map_or(Ok(()), |to| place(pid, to));
+    placed.map_err(|error| {
+        end(pid);
+        (SpawnStage::Cgroup, error)
+    })?;
+    Ok(Launched {
+        pid,
+        pidfd,
+        mechanism: Mechanism::PosixSpawn,
+    })
+}
+
+fn end(pid: Pid) {
+    let child = nix::unistd::Pid::from_raw(pid);
+    let _ = nix::sys::signal::kill(child, nix::sys::signal::SIGKILL);
+    while nix::sys::wait::waitpid(child, None) == Err(nix::Error::EINTR) {}
 }
 
 fn place(pid: Pid, placement: &Placement) -> io::Result<()> {
@@ -55,22 +56,31 @@ fn place(pid: Pid, placement: &Placement) -> io::Result<()> {
     Ok(())
 }
 
-fn spawn(launch: &Launch) -> io::Result<Pid> {
+fn arrange(launch: &Launch) -> io::Result<FileActions> {
     let mut actions = FileActions::new()?;
+    if let Some(terminal) = &launch.terminal {
+        // The first terminal that the leader of a session opens becomes the
+        // session's. As its standard input, which is then set to what it is to be.
+        let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+        actions.open(&CString::new(path)?, 0)?;
+    }
     for (fd, number) in &launch.descriptors {
         actions.duplicate(fd.as_raw_fd(), *number)?;
     }
-    if let Some((terminal, path)) = &launch.terminal {
-        // The first terminal that the leader of a session opens becomes the
-        // session's. Nothing but the caller has this descriptor.
-        actions.open(path, terminal.as_raw_fd())?;
-    }
-    for number in left_open(launch)? {
-        actions.close(number)?;
+    for number in left_open(&launch.closed)? {
+        match actions.close(number) {
+            // It was opened before the limit of descriptors was lowered.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+            done => done?,
+        }
     }
     if let Some(path) = &launch.current_dir {
         actions.change_directory(path)?;
     }
+    Ok(actions)
+}
+
+fn spawn(launch: &Launch, actions: &FileActions) -> io::Result<Pid> {
     let attributes = Attributes::new(launch.session)?;
     let argv = null_terminated(&launch.argv);
     let envp = null_terminated(&launch.envp);
@@ -88,30 +98,6 @@ fn spawn(launch: &Launch) -> io::Result<Pid> {
         )
     })?;
     Ok(pid)
-}
-
-/// What the child would get and shall not. What another thread opens meanwhile,
-/// without close-on-exec, is missed.
-fn left_open(launch: &Launch) -> io::Result<Vec<RawFd>> {
-    if launch.closed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let number: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
-        numbers.extend(number);
-    }
-    let is_closed = |number: &RawFd| launch.closed.iter().any(|range| range.contains(number));
-    numbers.retain(|number| is_closed(number) && is_inherited(*number));
-    Ok(numbers)
-}
-
-fn is_inherited(number: RawFd) -> bool {
-    // SAFETY: it is only asked about, and one that is gone by now is an error.
-    let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-    fcntl(fd, FcntlArg::F_GETFD)
-        .is_ok_and(|flags| !FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC))
 }
 
 /// The functions of `posix_spawn` return the error in place of setting errno.

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::process::pipe;
 
@@ -37,8 +37,8 @@ impl Stdio {
 /// What a child's streams and inherited descriptors are made of.
 #[derive(Default)]
 pub(super) struct Descriptors {
-    /// The child's, with the number that each gets. All of them stand above every
-    /// such number.
+    /// The child's, with the number that each gets. None has a number that another
+    /// gets.
     pub(super) theirs: Vec<(OwnedFd, RawFd)>,
     /// Our ends of its pipes, by stream.
     pub(super) ours: [Option<OwnedFd>; 3],
@@ -52,16 +52,8 @@ impl Descriptors {
         terminal: Option<&OwnedFd>,
         inherited: &[(OwnedFd, RawFd)],
     ) -> io::Result<Self> {
-        let highest = inherited
-            .iter()
-            .map(|(_, number)| *number)
-            .fold(2, Ord::max);
-        let aside = |fd: OwnedFd| {
-            if fd.as_raw_fd() > highest {
-                return Ok(fd);
-            }
-            duplicate(&fd, highest + 1)
-        };
+        let numbers: Vec<_> = inherited.iter().map(|(_, number)| *number).collect();
+        let aside = |fd: OwnedFd| aside(fd, &numbers);
         let mut descriptors = Self::default();
         for (number, (stream, ours)) in (0..).zip(streams.iter().zip(&mut descriptors.ours)) {
             let theirs = match (stream, terminal) {
@@ -102,7 +94,7 @@ impl Descriptors {
             if first < number {
                 gaps.push(first..=number - 1);
             }
-            first = number + 1;
+            first = number.saturating_add(1);
         }
         gaps.push(first..=RawFd::MAX);
         gaps
@@ -117,6 +109,17 @@ fn dev_null() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// The same at a number that is no stream's and none of `taken`.
+fn aside(mut fd: OwnedFd, taken: &[RawFd]) -> io::Result<OwnedFd> {
+    let mut least = 3;
+    while fd.as_raw_fd() <= 2 || taken.contains(&fd.as_raw_fd()) {
+        let other = duplicate(&fd, least)?;
+        least = other.as_raw_fd().saturating_add(1);
+        fd = other;
+    }
+    Ok(fd)
+}
+
 #[expect(
     unsafe_code,
     reason = "nix gives the number of a new descriptor, not its owner"
@@ -125,6 +128,34 @@ fn duplicate(fd: &OwnedFd, at_least: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(at_least))?;
     // SAFETY: the kernel has just made this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Those numbers that a child would get and shall not. What another thread opens
+/// meanwhile, without close-on-exec, is missed.
+pub(super) fn left_open(closed: &[RangeInclusive<RawFd>]) -> io::Result<Vec<RawFd>> {
+    if closed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
+        numbers.extend(number);
+    }
+    let is_closed = |number: &RawFd| closed.iter().any(|range| range.contains(number));
+    numbers.retain(|number| is_closed(number) && is_inherited(*number));
+    Ok(numbers)
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a number is all that there is of what others opened"
+)]
+fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: it is only asked about, and one that is gone by now is an error.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(fd, FcntlArg::F_GETFD)
+        .is_ok_and(|flags| !FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Record;
+use crate::deadline::Deadline;
 use crate::state::ConfigDir;
 use crate::state::config_dir::{host_name, this_user};
 
@@ -82,10 +83,10 @@ impl Records {
     /// Blocks. One that stays so was left by a writer that was killed.
     pub fn read_whole(&self, name: &str, limit: Duration) -> Result<Option<Record>, RecordError> {
         const PAUSE: Duration = Duration::from_millis(1);
-        let deadline = Instant::now() + limit;
+        let deadline = Deadline::after(limit);
         loop {
             match self.read(name) {
-                Err(RecordError::Malformed { .. }) if Instant::now() < deadline => {
+                Err(RecordError::Malformed { .. }) if !deadline.has_passed() => {
                     std::thread::sleep(PAUSE);
                 }
                 result => return result,
