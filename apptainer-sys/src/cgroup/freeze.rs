@@ -65,11 +65,7 @@ impl Cgroup {
                 return Ok(());
             }
             if deadline.has_passed() {
-                return Err(CgroupError::TimedOut {
-                    doing: DOING,
-                    path: self.path().to_owned(),
-                    limit,
-                });
+                return Err(self.timed_out(DOING, limit));
             }
             std::thread::sleep(PAUSE);
         }
@@ -107,6 +103,14 @@ impl Cgroup {
                 .filter(|folder| folder.join("cgroup.freeze").exists()),
         };
         folder.ok_or_else(|| self.cannot(DOING))
+    }
+
+    pub(super) fn timed_out(&self, doing: &'static str, limit: Duration) -> CgroupError {
+        CgroupError::TimedOut {
+            doing,
+            path: self.path().to_owned(),
+            limit,
+        }
     }
 
     pub(super) fn cannot(&self, doing: &'static str) -> CgroupError {

@@ -44,11 +44,7 @@ impl Cgroup {
                 return Ok(used);
             }
             if deadline.has_passed() {
-                return Err(CgroupError::TimedOut {
-                    doing: DOING,
-                    path: self.path().to_owned(),
-                    limit,
-                });
+                return Err(self.timed_out(DOING, limit));
             }
             std::thread::sleep(PAUSE);
         }
