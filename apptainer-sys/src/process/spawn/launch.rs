@@ -1,9 +1,10 @@
 //! A process to start, with all prepared that it needs.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{OwnedFd, RawFd};
+use std::ptr::null;
 
 use super::{Placement, Session, SpawnStage, clone, posix};
 use crate::process::{Pid, PidFd, Signal};
@@ -66,4 +67,10 @@ fn is_refused(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| refusals.contains(&code))
+}
+
+/// The form in which the kernel takes a list of strings.
+pub(super) fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
+    let pointers = strings.iter().map(|string| string.as_ptr());
+    pointers.chain([null()]).collect()
 }

@@ -6,8 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::clone::null_terminated;
-use super::launch::{Failure, Launch, Launched, Mechanism};
+use super::launch::{Failure, Launch, Launched, Mechanism, null_terminated};
 use super::stdio::left_open;
 use super::{Placement, Session, SpawnStage};
 use crate::process::{Pid, PidFd};
