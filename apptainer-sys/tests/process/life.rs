@@ -100,6 +100,38 @@ fn posix_spawn_cannot_tie_lives() {
 }
 
 #[test]
+fn what_a_debugger_holds_is_waited_for() {
+    const TEST: &str = "life::what_a_debugger_holds_is_waited_for";
+    if let Some(pid) = std::env::var_os(ROLE) {
+        // The debugger: it lets go when it ends, without having asked for anything.
+        let pid = nix::unistd::Pid::from_raw(pid.to_str().unwrap().parse().unwrap());
+        let seized = nix::sys::ptrace::seize(pid, nix::sys::ptrace::Options::empty());
+        println!("\nseized {}", seized.is_ok());
+        std::thread::sleep(Duration::from_millis(500));
+        return;
+    }
+    let mut child = Spawn::new("/bin/sh");
+    child.args(["-c", "read line; exit 7"]).stdin(Stdio::pipe());
+    let mut child = child.spawn().unwrap();
+    let mut debugger = again(TEST, &child.pid().to_string()).spawn().unwrap();
+    let mut lines = BufReader::new(std::fs::File::from(debugger.stdout.take().unwrap())).lines();
+    let said = lines.find_map(|line| line.unwrap().strip_prefix("seized ").map(str::to_owned));
+    drop(child.stdin.take());
+    assert!(
+        child
+            .pidfd()
+            .wait_ended(Some(Duration::from_secs(20)))
+            .unwrap()
+    );
+    // Where users may trace only what they started, there was no debugger.
+    if said.unwrap() == "true" {
+        assert_eq!(child.try_wait().unwrap(), None);
+    }
+    assert_eq!(child.wait().unwrap(), Exit::Code(7));
+    debugger.wait().unwrap();
+}
+
+#[test]
 fn orphans_come_to_a_subreaper() {
     const TEST: &str = "life::orphans_come_to_a_subreaper";
     if std::env::var_os(ROLE).is_none() {

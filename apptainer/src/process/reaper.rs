@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apptainer_sys::process::Child;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -80,6 +80,12 @@ fn run(received: &Receiver<Orphan>, mut woken: PipeReader) {
         }
         orphans.extend(received.try_iter());
         orphans.retain_mut(|orphan| !settle(orphan));
+        // What has ended and cannot be reaped is held by a debugger, and its pidfd
+        // stays ready until that lets go.
+        let has_ended = |orphan: &Orphan| orphan.child.pidfd().has_ended().unwrap_or(false);
+        if orphans.iter().any(has_ended) {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use apptainer_sys::process::{Child, Exit, Spawn, SpawnError, SpawnStage};
 
@@ -99,12 +100,19 @@ impl Running {
 
     /// Waits until it has ended. Cancel-safe, and the same answer each time.
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
+        /// How often a debugger is asked whether it has let go.
+        const PAUSE: Duration = Duration::from_millis(10);
         self.root.ended().wait().await?;
-        let exit = match &mut self.child {
-            Some(child) => end::reap_all(child, self.root.was_killed()).await?,
-            None => None,
+        let Some(child) = &mut self.child else {
+            return Err(io::Error::other("a process that was let go has no status"));
         };
-        exit.ok_or_else(|| io::Error::other("a process that has ended has no status"))
+        loop {
+            match end::reap_all(child, self.root.was_killed()).await? {
+                Some(exit) => return Ok(exit),
+                // It has ended, and who traces it has not taken note of that yet.
+                None => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
 
     /// How it ended, if it has.
