@@ -52,7 +52,7 @@ fn a_group_that_is_there_is_left_alone() {
     // What has processes is not removed, nor is anything below it.
     let below = group.create("below", &[]).unwrap();
     assert!(group.remove().is_err());
-    assert!(folders(&below)[0].exists());
+    assert_eq!(group.child("below"), Some(below));
     assert_eq!(group.processes().unwrap()[0], child.pid());
     end(&group, child);
 }
