@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -61,20 +62,18 @@ impl OomV1 {
     const LOOKS: u32 = 100;
 
     /// Takes note of what has been told.
-    fn drain(&mut self) {
+    fn drain(&mut self) -> nix::Result<()> {
         // It holds only that something has happened; the count says what.
         if self.told.read().is_ok() {
             self.looks = Self::LOOKS;
         }
         self.looks = self.looks.saturating_sub(1);
-        let set = if self.looks > 0 {
+        if self.looks > 0 {
             let once = Expiration::OneShot(TimeSpec::from_duration(Self::PAUSE));
             self.again.set(once, TimerSetTimeFlags::empty())
         } else {
             self.again.unset()
-        };
-        // A timer of our own takes every time that is not negative.
-        let _ = set;
+        }
     }
 }
 
@@ -114,11 +113,7 @@ impl Cgroup {
 
 impl Events {
     fn of(group: &Cgroup) -> Result<Self, CgroupError> {
-        let failed = |source: nix::Error| CgroupError::Io {
-            doing: "watch",
-            path: group.path().to_owned(),
-            source: source.into(),
-        };
+        let failed = failed(group.path());
         let files =
             Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
         let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
@@ -168,7 +163,7 @@ impl Events {
             let changed = |now: Option<bool>, before| now.filter(|_| now != before);
             let kills = state.oom_kills.saturating_sub(before.oom_kills);
             if let Some(oom) = &mut self.oom {
-                oom.drain();
+                oom.drain().map_err(failed(self.group.path()))?;
             }
             let oom = (kills > 0).then_some(Event::OutOfMemory { kills });
             self.waiting.extend(oom);
@@ -193,13 +188,7 @@ impl Events {
             let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
             match poll(&mut polled, deadline.poll_timeout()) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => {
-                    return Err(CgroupError::Io {
-                        doing: "watch",
-                        path: self.group.path().to_owned(),
-                        source: error.into(),
-                    });
-                }
+                Err(error) => return Err(failed(self.group.path())(error)),
             }
         }
     }
@@ -211,16 +200,20 @@ impl AsFd for Events {
     }
 }
 
-/// Has the kernel tell of a want of memory in a group of version 1.
-fn watch_oom_v1(folder: &Path) -> Result<EventFd, CgroupError> {
-    let failed = |source| CgroupError::Io {
+/// What went wrong in watching a group.
+fn failed<E: Into<io::Error>>(folder: &Path) -> impl Fn(E) -> CgroupError + Copy {
+    move |error: E| CgroupError::Io {
         doing: "watch",
         path: folder.to_owned(),
-        source,
-    };
+        source: error.into(),
+    }
+}
+
+/// Has the kernel tell of a want of memory in a group of version 1.
+fn watch_oom_v1(folder: &Path) -> Result<EventFd, CgroupError> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    let oom = EventFd::from_flags(flags).map_err(|error| failed(error.into()))?;
-    let control = fs::File::open(folder.join("memory.oom_control")).map_err(failed)?;
+    let oom = EventFd::from_flags(flags).map_err(failed(folder))?;
+    let control = fs::File::open(folder.join("memory.oom_control")).map_err(failed(folder))?;
     let order = format!("{} {}", oom.as_fd().as_raw_fd(), control.as_raw_fd());
     file::write(folder, "cgroup.event_control", &order)?;
     Ok(oom)

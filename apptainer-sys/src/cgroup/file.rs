@@ -39,14 +39,14 @@ pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<(), CgroupE
         })
 }
 
-/// A file with one number, or `max`, in it; nothing where there is no such file, or
-/// it has something else in it.
+/// A file with one number in it; `None` where there is no such file, or something
+/// else in it.
 pub(super) fn number<T: FromStr>(folder: &Path, name: &str) -> Result<Option<T>, CgroupError> {
     let text = read_if_there(folder, name)?;
     Ok(text.and_then(|text| text.trim().parse().ok()))
 }
 
-/// The same for a limit.
+/// The same for a file with a number, or `max`, in it.
 pub(super) fn limit(folder: &Path, name: &str) -> Result<Option<Limit>, CgroupError> {
     let text = read_if_there(folder, name)?;
     Ok(text.and_then(|text| match text.trim() {

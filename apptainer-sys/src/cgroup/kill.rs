@@ -51,8 +51,8 @@ impl Cgroup {
     }
 
     fn can_be_told(&self) -> bool {
-        let mut folder = self.unified().into_iter();
-        folder.any(|folder| folder.join("cgroup.kill").exists())
+        self.unified()
+            .is_some_and(|folder| folder.join("cgroup.kill").exists())
     }
 
     fn begin_to_kill(

@@ -67,11 +67,16 @@ impl Process {
         Ok(all)
     }
 
-    /// Its command line, word by word; empty for a zombie.
-    pub fn command_line(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
-        let line = fs::read(format!("/proc/{pid}/cmdline"))?;
+    /// Its command line, word by word; empty for a zombie. `None` when there is no
+    /// such process.
+    pub fn command_line(pid: Pid) -> io::Result<Option<Vec<Vec<u8>>>> {
+        let line = match fs::read(format!("/proc/{pid}/cmdline")) {
+            Ok(line) => line,
+            Err(error) if gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let words = line.split(|byte| *byte == 0).map(<[u8]>::to_vec);
-        Ok(words.filter(|word| !word.is_empty()).collect())
+        Ok(Some(words.filter(|word| !word.is_empty()).collect()))
     }
 
     /// The name stands in parentheses and may itself hold any byte but NUL.

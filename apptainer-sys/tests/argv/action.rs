@@ -51,7 +51,7 @@ pub(crate) fn set_all(action: &mut ActionOptions) {
         .env_file("/etc/more.env")
         .fakeroot(true)
         .fusemount(FuseMount::in_container("sshfs host:/", "/mnt"))
-        .home(Home::new("/srv/home").at("/root"))
+        .home(Home::new("/srv/home").to("/root"))
         .hostname("node")
         .ignore_fakeroot_command(true)
         .ignore_subuid(true)

@@ -139,7 +139,9 @@ async fn a_timeout_ends_what_ignores_sigterm_too() {
 /// How many run of `sleep SECONDS`.
 fn sleepers(seconds: &str) -> usize {
     let is_one = |process: &&Process| {
-        let words = Process::command_line(process.pid).unwrap_or_default();
+        let words = Process::command_line(process.pid)
+            .unwrap()
+            .unwrap_or_default();
         words == [b"sleep", seconds.as_bytes()]
     };
     Process::all().unwrap().iter().filter(is_one).count()

@@ -57,7 +57,7 @@ async fn home_is_where_it_was_put() {
     let mut exec = shell("echo $HOME; touch ~/written");
     exec.action
         .contain(true)
-        .home(Home::new(world.folder()).at("/srv/home"));
+        .home(Home::new(world.folder()).to("/srv/home"));
     assert_eq!(text(&output(&exec)), "/srv/home");
     assert!(world.folder().join("written").exists());
     world.finish();

@@ -24,7 +24,7 @@ impl Home {
 
     /// At `destination` in the container instead.
     #[must_use]
-    pub fn at(mut self, destination: impl Into<PathBuf>) -> Self {
+    pub fn to(mut self, destination: impl Into<PathBuf>) -> Self {
         self.destination = Some(destination.into());
         self
     }
@@ -67,16 +67,16 @@ mod tests {
     #[test]
     fn a_home_has_an_absolute_path_without_colons() {
         assert_eq!(
-            Home::new("/srv/home").at("/root").to_word(),
+            Home::new("/srv/home").to("/root").to_word(),
             "/srv/home:/root"
         );
-        assert_eq!(Home::new("home").at("/root").check(), Ok(()));
+        assert_eq!(Home::new("home").to("/root").check(), Ok(()));
         for home in [
             Home::new(""),
             Home::new("home"),
             Home::new("/a:b"),
-            Home::new("/a").at("/b:c"),
-            Home::new("/a").at("b"),
+            Home::new("/a").to("/b:c"),
+            Home::new("/a").to("b"),
         ] {
             assert!(home.check().is_err(), "{home:?}");
         }

@@ -85,6 +85,13 @@ pub struct PortMap {
     pub protocol: Protocol,
 }
 
+/// As Apptainer writes it: `8080:80/tcp`.
+impl fmt::Display for PortMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.host, self.container, self.protocol)
+    }
+}
+
 /// What the plugins of one network are told.
 ///
 /// ```
@@ -104,8 +111,8 @@ pub struct PortMap {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct NetworkArgs {
     network: Option<Network>,
+    port_maps: Vec<PortMap>,
     pairs: Vec<(Cow<'static, str>, String)>,
-    has_zero_port: bool,
 }
 
 impl NetworkArgs {
@@ -124,9 +131,8 @@ impl NetworkArgs {
     /// Maps a port.
     #[must_use]
     pub fn port_map(mut self, map: PortMap) -> Self {
-        self.has_zero_port |= map.host == 0 || map.container == 0;
-        let ports = format!("{}:{}/{}", map.host, map.container, map.protocol);
-        self.push("portmap", ports)
+        self.port_maps.push(map);
+        self
     }
 
     /// Asks for this address.
@@ -155,24 +161,23 @@ impl NetworkArgs {
 
 impl Value for NetworkArgs {
     fn to_word(&self) -> OsString {
-        let pairs: Vec<_> = self
-            .pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let pairs = pairs.join(";");
+        let maps = self.port_maps.iter().map(|map| format!("portmap={map}"));
+        let pairs = self.pairs.iter();
+        let pairs = pairs.map(|(name, value)| format!("{name}={value}"));
+        let all = maps.chain(pairs).collect::<Vec<_>>().join(";");
         match &self.network {
-            Some(network) => format!("{}:{pairs}", network.name),
-            None => pairs,
+            Some(network) => format!("{}:{all}", network.name),
+            None => all,
         }
         .into()
     }
 
     fn check(&self) -> Result<(), Reason> {
-        if self.pairs.is_empty() {
+        if self.port_maps.is_empty() && self.pairs.is_empty() {
             return Err("there must be at least one argument");
         }
-        if self.has_zero_port {
+        let is_none = |map: &PortMap| map.host == 0 || map.container == 0;
+        if self.port_maps.iter().any(is_none) {
             return Err("a port is between 1 and 65535");
         }
         for (name, value) in &self.pairs {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// A process could not be started; nothing of it is left. (Where `posix_spawn` had
 /// to do it, one that cannot be placed in its cgroup has run for a moment.)
 #[derive(Debug, thiserror::Error)]
-#[error("start {}: {stage}{source}", .program.display())]
+#[error("start {}: {}{source}", .program.display(), .stage.prefix())]
 pub struct SpawnError {
     /// The program.
     pub program: PathBuf,
@@ -45,10 +45,10 @@ pub enum SpawnStage {
     Pidfd,
 }
 
-/// What the message says before the reason, where that alone would mislead.
-impl std::fmt::Display for SpawnStage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl SpawnStage {
+    /// What the message says before the reason, where that alone would mislead.
+    fn prefix(self) -> &'static str {
+        match self {
             Self::Arguments | Self::Exec => "",
             Self::Streams => "make its pipes: ",
             Self::Process => "make a process: ",
@@ -58,6 +58,6 @@ impl std::fmt::Display for SpawnStage {
             Self::Descriptors => "arrange its descriptors: ",
             Self::Directory => "change to its directory: ",
             Self::Pidfd => "open its pidfd: ",
-        })
+        }
     }
 }

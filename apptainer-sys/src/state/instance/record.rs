@@ -85,12 +85,8 @@ impl Record {
 
     fn is_master(&self) -> io::Result<bool> {
         let title = format!("Apptainer instance: {} [{}]", self.user, self.name);
-        match Process::command_line(self.master) {
-            Ok(words) => Ok(words.first().is_some_and(|word| word == title.as_bytes())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let words = Process::command_line(self.master)?.unwrap_or_default();
+        Ok(words.first().is_some_and(|word| word == title.as_bytes()))
     }
 
     fn is_payload(&self) -> io::Result<bool> {

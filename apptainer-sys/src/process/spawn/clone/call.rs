@@ -64,7 +64,7 @@ pub(super) fn clone(
     let blocked = Mask::all();
     // SAFETY: `args` is what the kernel takes, its stack is ours alone and large
     // enough, and the child runs `child`, which does not return.
-    let result = unsafe { arch::clone3(&raw const args, size, plan) };
+    let result = unsafe { clone3(&raw const args, size, plan) };
     drop(blocked);
     if result < 0 {
         let code = c_int::try_from(-result).unwrap_or(libc::EINVAL);
@@ -102,88 +102,75 @@ impl Drop for Mask {
     }
 }
 
+/// The call itself. In the child it does not return but goes on in [`child`].
+///
+/// # Safety
+///
+/// `args` must ask for a child with an aligned stack of its own, and for this thread
+/// to stand still while the child has this thread's memory.
 #[cfg(target_arch = "x86_64")]
-mod arch {
-    use super::{CloneArgs, Plan, c_long, child};
-
-    /// # Safety
-    ///
-    /// `args` must ask for a child that shares memory, with a stack of its own, and
-    /// for this thread to stand still meanwhile.
-    pub(super) unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
-        let result: c_long;
-        // SAFETY: the kernel changes rax, rcx and r11 and no others. The child has
-        // the registers of its parent but for rax, which is 0, and the stack
-        // pointer, which is at the aligned end of its own stack; it leaves by
-        // `child`, which does not return.
-        unsafe {
-            std::arch::asm!(
-                "syscall",
-                "test rax, rax",
-                "jnz 2f",
-                "xor ebp, ebp",
-                "mov rdi, {plan}",
-                "call {child}",
-                "ud2",
-                "2:",
-                plan = in(reg) std::ptr::from_ref(plan),
-                child = sym child,
-                inlateout("rax") libc::SYS_clone3 => result,
-                in("rdi") args,
-                in("rsi") size,
-                out("rcx") _,
-                out("r11") _,
-            );
-        }
-        result
+unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
+    let result: c_long;
+    // The child has the registers of its parent, but for rax, which is 0, and the
+    // stack pointer, which is at the end of its own stack.
+    // SAFETY: the kernel changes rax, rcx and r11 and no others; `child` does not return.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, {plan}",
+            "call {child}",
+            "ud2",
+            "2:",
+            plan = in(reg) std::ptr::from_ref(plan),
+            child = sym child,
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") args,
+            in("rsi") size,
+            out("rcx") _,
+            out("r11") _,
+        );
     }
+    result
 }
 
+/// The same for 64-bit Arm.
+///
+/// # Safety
+///
+/// As there.
 #[cfg(target_arch = "aarch64")]
-mod arch {
-    use super::{CloneArgs, Plan, c_long, child};
-
-    /// # Safety
-    ///
-    /// `args` must ask for a child that shares memory, with a stack of its own, and
-    /// for this thread to stand still meanwhile.
-    pub(super) unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
-        let result: c_long;
-        // SAFETY: the kernel changes x0 and no others. The child has the registers
-        // of its parent but for x0, which is 0, and the stack pointer, which is at
-        // the aligned end of its own stack; it leaves by `child`, which does not
-        // return.
-        unsafe {
-            std::arch::asm!(
-                "svc 0",
-                "cbnz x0, 2f",
-                "mov x29, xzr",
-                "mov x0, {plan}",
-                "bl {child}",
-                "brk 1",
-                "2:",
-                plan = in(reg) std::ptr::from_ref(plan),
-                child = sym child,
-                in("x8") libc::SYS_clone3,
-                inlateout("x0") args => result,
-                in("x1") size,
-            );
-        }
-        result
+unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
+    let result: c_long;
+    // SAFETY: the kernel changes x0 and no others; `child` does not return.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, {plan}",
+            "bl {child}",
+            "brk 1",
+            "2:",
+            plan = in(reg) std::ptr::from_ref(plan),
+            child = sym child,
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") args => result,
+            in("x1") size,
+        );
     }
+    result
 }
 
+/// There is none for other architectures yet.
+///
+/// # Safety
+///
+/// It does nothing.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod arch {
-    use super::{CloneArgs, Plan, c_long, child};
-
-    /// There is none for this architecture yet.
-    ///
-    /// # Safety
-    ///
-    /// It does nothing.
-    pub(super) unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
-        let _ = (args, size, plan, child as extern "C" fn(_) -> !);
-        -c_long::from(libc::ENOSYS)
-    }
+unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long {
+    let _ = (args, size, plan, child as extern "C" fn(_) -> !);
+    -c_long::from(libc::ENOSYS)
 }
