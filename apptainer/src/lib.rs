@@ -22,15 +22,15 @@
 //! - A [`Container`] is an image and what shapes it: binds, environment, overlay.
 //! - An [`Instance`] is a container that runs in the background until it is
 //!   [stopped](Instance::stop) or dropped.
-//! - A [`Command`] runs in either, shaped like `tokio::process::Command`.
+//! - A [`Link`] is a container that is there for commands and nothing else.
+//! - A [`Command`] runs in any of these, shaped like `tokio::process::Command`.
 //!
 //! # Limitations
 //!
 //! - Linux 5.4 or later, and Apptainer 1.2 or later.
 //! - Needs a tokio runtime with its I/O and time drivers enabled.
-//! - A command is an `apptainer exec`, which costs some 50 ms to start.
-//! - When the calling process is killed outright, its running commands and
-//!   instances go on: nobody is left to end them.
+//! - When the calling process is killed outright, its running instances go on, and the
+//!   commands that took an `apptainer exec` of their own: nobody is left to end them.
 
 mod blocking;
 mod client;
@@ -46,7 +46,7 @@ pub use apptainer_sys as sys;
 pub use client::{Apptainer, Builder};
 pub use container::{Contain, Container, ContainerError, Gpu};
 pub use error::{ApptainerFailure, Error};
-pub use exec::{Child, Command, ExitStatus, Output, Stdio};
+pub use exec::{Child, Command, ExitStatus, Link, Output, Stdio};
 pub use image::{Image, Reference, Rootfs};
 pub use instance::Instance;
 

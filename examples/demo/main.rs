@@ -151,7 +151,8 @@ async fn stream(instance: &Instance) -> Result<()> {
             .args(["-c", SCRIPT])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .await?;
         let mut output = child.stream()?;
         while let Some(chunk) = output.next().await {
             let chunk = chunk?;
@@ -180,7 +181,8 @@ async fn carry_a_file(instance: &Instance) -> Result<()> {
             .command("sh")
             .args(["-c", "cat > \"$0\"", PATH])
             .stdin(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .await?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(&sent).await?;
         }

@@ -6,9 +6,11 @@
 mod child;
 mod exit;
 mod lasting;
+mod memfd;
 mod pidfd;
 mod pipe;
 mod pty;
+mod seqpacket;
 mod signal;
 mod spawn;
 mod subreaper;
@@ -18,9 +20,11 @@ mod usage;
 
 pub use child::{Captured, Child};
 pub use exit::Exit;
+pub use memfd::{Content, sealed_file};
 pub use pidfd::PidFd;
-pub use pipe::pipe_capacity;
+pub use pipe::{pipe, pipe_capacity};
 pub use pty::{Pty, WindowSize};
+pub use seqpacket::{Packet, Seqpacket, listen_at};
 pub use signal::Signal;
 pub use spawn::{Inheritance, Mechanism, Placement, Session, Spawn, SpawnError, SpawnStage, Stdio};
 pub use subreaper::{is_subreaper, set_subreaper};

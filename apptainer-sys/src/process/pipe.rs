@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 ///
 /// A `capacity` that the kernel does not grant (the user's pipes hold more than
 /// `/proc/sys/fs/pipe-user-pages-soft` together) leaves the pipe at its default.
-pub(super) fn pipe(capacity: Option<usize>) -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pipe(capacity: Option<usize>) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     if let Some(capacity) = capacity.and_then(|bytes| i32::try_from(bytes).ok()) {
         let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(capacity));

@@ -1,11 +1,11 @@
 //! Pseudo-terminals.
 #![expect(unsafe_code, reason = "terminals are configured by ioctl")]
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use super::Pid;
@@ -49,6 +49,18 @@ impl Pty {
         unlockpt(&controller)?;
         let pty = Self { controller };
         pty.resize(size)?;
+        Ok(pty)
+    }
+
+    /// Takes over a descriptor of that end, which another process has opened. Reading and
+    /// writing no longer wait.
+    pub fn from_controller(fd: OwnedFd) -> io::Result<Self> {
+        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        // SAFETY: the descriptor is owned; what is no terminal fails when it is used.
+        let controller = unsafe { PtyMaster::from_owned_fd(fd) };
+        let pty = Self { controller };
+        pty.size()?;
         Ok(pty)
     }
 
@@ -124,6 +136,22 @@ impl Pty {
             Ok(_) | Err(nix::Error::ENOTTY) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Read for &Pty {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(nix::unistd::read(&self.controller, buffer)?)
+    }
+}
+
+impl Write for &Pty {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(&self.controller, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

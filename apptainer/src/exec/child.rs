@@ -1,23 +1,23 @@
 //! A command that runs.
 
-use std::ffi::OsString;
-use std::future::poll_fn;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 use std::time::Duration;
 
-use apptainer_sys::exit::Failure;
-use apptainer_sys::process::{Exit, Pid, Signal, Spawn};
-use bytes::{Bytes, BytesMut};
+use apptainer_sys::process::{Exit, Pid, ResourceUsage, Signal};
 
+use super::cli::Cli;
+use super::collect::Collected;
+use super::link::Remote;
+use super::stream::Watch;
+use super::terminal::ChildTerminal;
+use super::watchdog::Watchdog;
 use super::{
     ChildStderr, ChildStdin, ChildStdout, Chunk, ExecError, ExitStatus, Mechanism, Output,
     OutputStream, Source,
 };
-use crate::error::ApptainerFailure;
-use crate::process::{OnDrop, Root, Running, Tail};
+use crate::process::Tail;
 
 /// A command that runs, or has ended.
 ///
@@ -25,135 +25,159 @@ use crate::process::{OnDrop, Root, Running, Tail};
 /// [`kill_on_drop`](super::Command::kill_on_drop) was turned off.
 #[derive(Debug)]
 pub struct Child {
-    running: Running,
-    program: PathBuf,
-    argv: Vec<OsString>,
-    tail: Tail,
+    body: Body,
     watchdog: Option<Watchdog>,
-    /// Standard error, where the caller wants none of it.
-    discarded: Option<Arc<Mutex<ChildStderr>>>,
+    has_timed_out: Arc<AtomicBool>,
     /// Its standard input, if that is piped.
     pub stdin: Option<ChildStdin>,
     /// Its standard output, if that is piped.
     pub stdout: Option<ChildStdout>,
     /// Its standard error, if that is piped.
     pub stderr: Option<ChildStderr>,
+    /// The other end of its [terminal](super::Command::terminal), if it has one.
+    pub terminal: Option<ChildTerminal>,
 }
 
-/// Ends a command whose time is over.
+/// What runs it.
 #[derive(Debug)]
-struct Watchdog {
-    has_fired: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+enum Body {
+    Cli(Box<Cli>),
+    Remote(Remote),
 }
 
 impl Child {
-    pub(super) fn spawn(spawn: Spawn, on_drop: OnDrop) -> Result<Self, ExecError> {
-        let program = spawn.program().to_owned();
-        let argv = spawn.argv().to_vec();
-        let tail = Tail::default();
-        let mut running = Running::spawn(spawn, on_drop)?;
-        let [stdin, stdout, stderr] = running.take_pipes();
+    pub(super) fn cli(
+        cli: Cli,
+        [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
+        tail: Tail,
+    ) -> Result<Self, ExecError> {
         Ok(Self {
-            running,
-            program,
-            argv,
+            body: Body::Cli(Box::new(cli)),
             watchdog: None,
-            discarded: None,
+            has_timed_out: Arc::default(),
             stdin: stdin.map(ChildStdin::new).transpose()?,
             stdout: stdout.map(ChildStdout::new).transpose()?,
             stderr: stderr
-                .map(|fd| ChildStderr::new(fd, tail.clone()))
+                .map(|fd| ChildStderr::new(fd, Some(tail)))
                 .transpose()?,
-            tail,
+            terminal: None,
+        })
+    }
+
+    pub(super) fn remote(
+        mut remote: Remote,
+        [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
+    ) -> Result<Self, ExecError> {
+        let terminal = remote.take_terminal();
+        Ok(Self {
+            body: Body::Remote(remote),
+            watchdog: None,
+            has_timed_out: Arc::default(),
+            stdin: stdin.map(ChildStdin::new).transpose()?,
+            stdout: stdout.map(ChildStdout::new).transpose()?,
+            stderr: stderr.map(|fd| ChildStderr::new(fd, None)).transpose()?,
+            terminal: terminal.map(ChildTerminal::new).transpose()?,
         })
     }
 
     /// Reads standard error for nobody but the error message.
     pub(super) fn discard_stderr(&mut self) {
-        let Some(stderr) = self.stderr.take() else {
-            return;
-        };
-        let stderr = Arc::new(Mutex::new(stderr));
-        self.discarded = Some(Arc::clone(&stderr));
-        tokio::spawn(async move {
-            let read = |context: &mut Context<'_>| {
-                let mut buffer = BytesMut::with_capacity(8 * 1024);
-                lock(&stderr).poll_chunk(context, &mut buffer)
-            };
-            while matches!(poll_fn(read).await, Ok(1..)) {}
-        });
+        if let (Body::Cli(cli), Some(stderr)) = (&mut self.body, self.stderr.take()) {
+            cli.discard(stderr);
+        }
     }
 
     pub(super) fn end_after(&mut self, limit: Duration, grace: Duration) -> Result<(), ExecError> {
-        let Some(root) = self.running.root() else {
-            return Ok(());
+        let has_fired = Arc::clone(&self.has_timed_out);
+        self.watchdog = match &self.body {
+            Body::Cli(cli) => match cli.root() {
+                Some(root) => Some(Watchdog::of_root(
+                    root.try_clone()?,
+                    limit,
+                    grace,
+                    has_fired,
+                )),
+                None => None,
+            },
+            Body::Remote(remote) => Some(Watchdog::of_remote(
+                remote.control(),
+                limit,
+                grace,
+                has_fired,
+            )),
         };
-        let root = root.try_clone()?;
-        let has_fired = Arc::new(AtomicBool::new(false));
-        let fired = Arc::clone(&has_fired);
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(limit).await;
-            if root.ended().pidfd().has_ended().unwrap_or(true) {
-                return;
-            }
-            fired.store(true, Ordering::Release);
-            if let Err(error) = root.end(grace).await {
-                tracing::warn!(%error, pid = root.pid(), "cannot kill a command whose time is over");
-            }
-        });
-        self.watchdog = Some(Watchdog { has_fired, task });
         Ok(())
     }
 
-    /// The pid of the `apptainer` that runs it, on the host; `None` once it has
-    /// been waited for.
+    /// Its pid; `None` once it has been waited for.
+    ///
+    /// With [`Mechanism::Agent`] that of the command, as its container numbers it: the
+    /// host's numbers are the same unless the container has a PID namespace, as instances
+    /// do. With [`Mechanism::Cli`] that of the `apptainer` that runs it, on the host.
     pub fn id(&self) -> Option<Pid> {
-        self.running.root().map(Root::pid)
+        match &self.body {
+            Body::Cli(cli) => cli.pid(),
+            Body::Remote(remote) => match remote.try_wait() {
+                Ok(None) => remote.pid(),
+                Ok(Some(_)) | Err(_) => None,
+            },
+        }
     }
 
     /// By which way it reached its container.
     pub fn mechanism(&self) -> Mechanism {
-        Mechanism::Cli
+        match self.body {
+            Body::Cli(_) => Mechanism::Cli,
+            Body::Remote(_) => Mechanism::Agent,
+        }
     }
 
     /// Whether it was ended because its timeout had passed.
     pub fn timed_out(&self) -> bool {
-        let watchdog = self.watchdog.as_ref();
-        watchdog.is_some_and(|watchdog| watchdog.has_fired.load(Ordering::Acquire))
+        self.has_timed_out.load(Ordering::Acquire)
     }
 
     /// Sends a signal to it and to all that it started.
     ///
-    /// That it has ended already is no error. Before the command itself runs
-    /// there is nobody to get the signal.
+    /// That it has ended already is no error. With [`Mechanism::Cli`], before the command
+    /// itself runs there is nobody to get the signal.
     pub fn signal(&self, signal: Signal) -> Result<(), ExecError> {
-        if let Some(root) = self.running.root() {
-            root.signal_payload(signal)?;
+        match &self.body {
+            Body::Cli(cli) => cli.signal(signal),
+            Body::Remote(remote) => Ok(remote.signal(signal)?),
         }
-        Ok(())
+    }
+
+    /// Sends a signal to its process group: what a terminal's Ctrl-C would reach. With
+    /// [`Mechanism::Cli`] to all that it started.
+    ///
+    /// That it has ended already is no error.
+    pub fn signal_group(&self, signal: Signal) -> Result<(), ExecError> {
+        match &self.body {
+            Body::Cli(cli) => cli.signal(signal),
+            Body::Remote(remote) => Ok(remote.signal_group(signal)?),
+        }
     }
 
     /// Kills it and all that it started, without waiting for the end.
     pub fn start_kill(&mut self) -> Result<(), ExecError> {
-        if let Some(root) = self.running.root() {
-            root.kill_payload()?;
+        match &self.body {
+            Body::Cli(cli) => cli.start_kill(),
+            Body::Remote(remote) => Ok(remote.start_kill()?),
         }
-        Ok(())
     }
 
     /// Kills it and all that it started, and waits for the end.
     ///
     /// Cancel-safe: the killing is done first.
     pub async fn kill(&mut self) -> Result<(), ExecError> {
-        self.running.kill().await?;
-        Ok(())
+        match &mut self.body {
+            Body::Cli(cli) => cli.kill().await,
+            Body::Remote(remote) => {
+                remote.start_kill()?;
+                remote.wait().await.map(drop)
+            }
+        }
     }
 
     /// Waits for the end. Closes standard input first, if that is still here.
@@ -162,26 +186,39 @@ impl Child {
     /// whose pipes are full does not end until somebody reads them.
     pub async fn wait(&mut self) -> Result<ExitStatus, ExecError> {
         drop(self.stdin.take());
-        let exit = self.running.wait().await?;
-        self.judge(exit)
+        let ended = match &mut self.body {
+            Body::Cli(cli) => cli.wait(self.stderr.as_mut()).await?,
+            Body::Remote(remote) => remote.wait().await?,
+        };
+        Ok(self.ended(ended))
     }
 
     /// How it ended, if it has.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, ExecError> {
-        match self.running.try_wait()? {
-            Some(exit) => self.judge(exit).map(Some),
-            None => Ok(None),
-        }
+        let ended = match &mut self.body {
+            Body::Cli(cli) => cli.try_wait(self.stderr.as_mut())?,
+            Body::Remote(remote) => remote.try_wait()?,
+        };
+        Ok(ended.map(|ended| self.ended(ended)))
+    }
+
+    fn ended(&mut self, (exit, usage): (Exit, ResourceUsage)) -> ExitStatus {
+        // Nothing is left to be ended.
+        self.watchdog = None;
+        ExitStatus::new(exit, usage)
     }
 
     /// What it writes, as a stream. Takes both outputs, and leaves them as if they
     /// had never been piped.
     pub fn stream(&mut self) -> Result<OutputStream, ExecError> {
-        let ended = self.running.ended()?;
+        let watch = match &self.body {
+            Body::Cli(cli) => Watch::Process(cli.ended()?),
+            Body::Remote(remote) => Watch::Remote(remote.control()),
+        };
         Ok(OutputStream::new(
             self.stdout.take(),
             self.stderr.take(),
-            ended,
+            watch,
         ))
     }
 
@@ -210,60 +247,5 @@ impl Child {
             timed_out: self.timed_out(),
             is_cut,
         })
-    }
-
-    /// Tells a failure of Apptainer from the command's own end.
-    fn judge(&mut self, exit: Exit) -> Result<ExitStatus, ExecError> {
-        if matches!(exit, Exit::Code(1 | 255)) {
-            if let Some(stderr) = &mut self.stderr {
-                stderr.read_ahead();
-            }
-            if let Some(stderr) = &self.discarded {
-                lock(stderr).read_ahead();
-            }
-        }
-        let tail = self.tail.bytes();
-        match Failure::diagnose(exit, &tail) {
-            None => Ok(ExitStatus::new(exit)),
-            Some(failure) => Err(ExecError::Apptainer(Box::new(ApptainerFailure {
-                program: self.program.clone(),
-                argv: self.argv.clone(),
-                exit,
-                failure,
-                stderr: String::from_utf8_lossy(&tail).into_owned(),
-            }))),
-        }
-    }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Bytes of one output. A single chunk is passed on as it is.
-#[derive(Default)]
-struct Collected {
-    first: Bytes,
-    rest: BytesMut,
-}
-
-impl Collected {
-    fn push(&mut self, bytes: Bytes) {
-        if self.first.is_empty() {
-            self.first = bytes;
-            return;
-        }
-        if self.rest.is_empty() {
-            self.rest.extend_from_slice(&self.first);
-        }
-        self.rest.extend_from_slice(&bytes);
-    }
-
-    fn finish(self) -> Bytes {
-        if self.rest.is_empty() {
-            self.first
-        } else {
-            self.rest.freeze()
-        }
     }
 }

@@ -4,30 +4,25 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apptainer_sys::Feature;
-use apptainer_sys::command::{ActionOptions, Exec, GlobalOptions};
-use apptainer_sys::process::{Inheritance, Session, Spawn};
+use apptainer_sys::process::WindowSize;
 
-use super::{Child, ExecError, ExitStatus, Output, Stdio};
-use crate::Apptainer;
-use crate::container::{Container, Settings};
+use super::{Child, ExecError, ExitStatus, Mechanism, Output, Place, Resource, Stdio};
+use crate::container::Container;
 use crate::process::OnDrop;
 
-/// Where a command runs: an image or an instance, in Apptainer's words, and what
-/// is settled for all commands there.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) client: Apptainer,
-    pub(crate) image: OsString,
-    pub(crate) settings: Settings,
-}
+use super::place::Way;
 
 /// A command to run in a container, shaped like
 /// [`tokio::process::Command`](https://docs.rs/tokio/latest/tokio/process/struct.Command.html).
 ///
-/// Unlike there, a command that is dropped before it has ended is killed, unless
-/// [`kill_on_drop`](Self::kill_on_drop) says otherwise. As there, it gets what the
-/// caller has open without close-on-exec, as MPI's process managers need it.
+/// It gets there by a [`Mechanism`]: in an [instance](crate::Instance) or over a
+/// [link](super::Link) an agent starts it, for about what a process on the host costs;
+/// otherwise, and where no agent runs, an `apptainer exec` does. What differs is said at
+/// [`Mechanism`].
+///
+/// Unlike in tokio, a command that is dropped before it has ended is killed, unless
+/// [`kill_on_drop`](Self::kill_on_drop) says otherwise; and [`spawn`](Self::spawn) is to
+/// be awaited.
 ///
 /// ```no_run
 /// # async fn example(instance: apptainer::Instance) -> Result<(), Box<dyn std::error::Error>> {
@@ -48,30 +43,42 @@ pub(crate) struct Place {
 #[derive(Debug)]
 #[must_use = "a command does nothing until it is spawned"]
 pub struct Command {
-    place: Place,
-    program: OsString,
-    args: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
-    current_dir: Option<PathBuf>,
-    stdin: Option<Stdio>,
-    stdout: Option<Stdio>,
-    stderr: Option<Stdio>,
-    timeout: Option<Duration>,
-    grace: Duration,
+    pub(super) place: Place,
+    pub(super) description: Description,
+    pub(super) streams: [Option<Stdio>; 3],
+    pub(super) mechanism: Option<Mechanism>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) grace: Duration,
     kill_on_drop: bool,
+}
+
+/// What a command is, whichever way it is run.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) program: OsString,
+    pub(super) args: Vec<OsString>,
+    /// What is set, and, where there is no value, removed.
+    pub(super) env: Vec<(OsString, Option<OsString>)>,
+    pub(super) clears_env: bool,
+    pub(super) current_dir: Option<PathBuf>,
+    pub(super) umask: Option<u32>,
+    pub(super) nice: i32,
+    /// Soft and hard ones.
+    pub(super) limits: Vec<(Resource, u64, u64)>,
+    pub(super) terminal: Option<WindowSize>,
 }
 
 impl Container {
     /// A command in a container of its own, which lasts as long as the command.
     ///
-    /// The program is a path in the container, or a name on its `PATH`.
+    /// The program is a path in the container, or a name on its `PATH`. It gets what the
+    /// caller has open without close-on-exec, as with tokio, and as MPI's process managers
+    /// need it.
+    ///
+    /// Each takes an `apptainer exec`: for more than a few, make a
+    /// [link](Self::link) or [start](Self::start) an instance.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let place = Place {
-            client: self.client().clone(),
-            image: self.image().path().as_os_str().to_owned(),
-            settings: self.settings.clone(),
-        };
-        Command::new(place, program)
+        Command::new(self.place(Way::Cli), program)
     }
 }
 
@@ -79,13 +86,19 @@ impl Command {
     pub(crate) fn new(place: Place, program: impl AsRef<OsStr>) -> Self {
         Self {
             place,
-            program: program.as_ref().to_owned(),
-            args: Vec::new(),
-            env: Vec::new(),
-            current_dir: None,
-            stdin: None,
-            stdout: None,
-            stderr: None,
+            description: Description {
+                program: program.as_ref().to_owned(),
+                args: Vec::new(),
+                env: Vec::new(),
+                clears_env: false,
+                current_dir: None,
+                umask: None,
+                nice: 0,
+                limits: Vec::new(),
+                terminal: None,
+            },
+            streams: [None, None, None],
+            mechanism: None,
             timeout: None,
             grace: Duration::from_secs(5),
             kill_on_drop: true,
@@ -94,25 +107,24 @@ impl Command {
 
     /// Adds an argument.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        self.args.push(arg.as_ref().to_owned());
+        self.description.args.push(arg.as_ref().to_owned());
         self
     }
 
     /// Adds arguments.
     pub fn args<A: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = A>) -> &mut Self {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
-        self.args.extend(args);
+        self.description.args.extend(args);
         self
     }
 
     /// Sets a variable, over what the container or the host has.
     ///
-    /// The value arrives as it is, whatever it holds. The name must be one that a
-    /// shell can set, and not `HOME`.
+    /// The value arrives as it is. By an `apptainer exec` the name must be one that a shell
+    /// can set, and not `HOME`, and the value be UTF-8; an agent takes all that the kernel
+    /// does.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        let pair = (name.as_ref().to_owned(), value.as_ref().to_owned());
-        self.env.push(pair);
-        self
+        self.change_env(name.as_ref(), Some(value.as_ref().to_owned()))
     }
 
     /// Sets variables.
@@ -126,9 +138,28 @@ impl Command {
         self
     }
 
+    /// Takes a variable away, whoever has set it. Needs an agent.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.change_env(name.as_ref(), None)
+    }
+
+    /// Takes all variables away, but for what is set after this. Needs an agent.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.description.env.clear();
+        self.description.clears_env = true;
+        self
+    }
+
+    fn change_env(&mut self, name: &OsStr, value: Option<OsString>) -> &mut Self {
+        let env = &mut self.description.env;
+        env.retain(|(other, _)| other != name);
+        env.push((name.to_owned(), value));
+        self
+    }
+
     /// Where it runs: a path in the container, which must be there.
     pub fn current_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
-        self.current_dir = Some(path.into());
+        self.description.current_dir = Some(path.into());
         self
     }
 
@@ -137,23 +168,51 @@ impl Command {
     /// A descriptor that is given for a stream stays open here as long as the
     /// `Command` lives, for it may be spawned again: drop that to close the pipe.
     pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
-        self.stdin = Some(stdio.into());
+        self.streams[0] = Some(stdio.into());
         self
     }
 
     /// Its standard output: inherited by default, piped for [`output`](Self::output).
     pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
-        self.stdout = Some(stdio.into());
+        self.streams[1] = Some(stdio.into());
         self
     }
 
     /// Its standard error: inherited by default, piped for [`output`](Self::output).
     ///
-    /// Where it is inherited, or given a descriptor, a failure of Apptainer itself
-    /// can not be told from the command's own exit with 255 (or 1): what Apptainer
-    /// says goes past us.
+    /// By an `apptainer exec`, where this is inherited or given a descriptor, a failure of
+    /// Apptainer itself can not be told from the command's own exit with 255 (or 1): what
+    /// Apptainer says goes past us.
     pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
-        self.stderr = Some(stdio.into());
+        self.streams[2] = Some(stdio.into());
+        self
+    }
+
+    /// Runs it at a terminal of its own, in the container, of this size: that is all of its
+    /// streams, and [`Child::terminal`] the other end. Needs an agent.
+    pub fn terminal(&mut self, size: WindowSize) -> &mut Self {
+        self.description.terminal = Some(size);
+        self
+    }
+
+    /// Which permissions the files that it makes do not have: of `0o777`. Needs an agent.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.description.umask = Some(mask & 0o777);
+        self
+    }
+
+    /// Adds to its niceness: above 0 it yields to others. Needs an agent.
+    pub fn nice(&mut self, by: i32) -> &mut Self {
+        self.description.nice = by.clamp(-40, 40);
+        self
+    }
+
+    /// Limits what it may use of a resource, and each process that it starts:
+    /// setrlimit(2). It may raise the soft limit up to the hard one. Needs an agent.
+    pub fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Self {
+        let limits = &mut self.description.limits;
+        limits.retain(|(other, ..)| *other != resource);
+        limits.push((resource, soft, hard));
         self
     }
 
@@ -175,60 +234,33 @@ impl Command {
 
     /// Whether it is killed when its [`Child`], or the future that runs it, is
     /// dropped before it has ended: yes by default.
+    ///
+    /// What is let go still ends with its container, and with the link that it came by.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Self {
         self.kill_on_drop = kill;
         self
     }
 
+    /// Runs it in this way, or not at all. Otherwise in the best way that there is.
+    pub fn mechanism(&mut self, mechanism: Mechanism) -> &mut Self {
+        self.mechanism = Some(mechanism);
+        self
+    }
+
     /// Starts it.
     ///
-    /// That the program is not in the container, or cannot be run, is learned by
-    /// waiting for it.
+    /// With [`Mechanism::Agent`], when this returns it runs, and an error says why it does
+    /// not. With [`Mechanism::Cli`], that the program is not in the container, or cannot be
+    /// run, is learned by waiting for it.
+    ///
+    /// Dropping the future leaves nothing of it.
     ///
     /// # Panics
     ///
     /// When called in a tokio runtime without its I/O or time drivers.
-    pub fn spawn(&mut self) -> Result<Child, ExecError> {
-        self.start(&Stdio::inherit(), &Stdio::inherit())
-    }
-
-    /// With these for the streams that have not been set.
-    fn start(&self, input: &Stdio, output: &Stdio) -> Result<Child, ExecError> {
-        let mut spawn = self.invocation()?;
-        let stdin = self.stdin.as_ref().unwrap_or(input);
-        let stdout = self.stdout.as_ref().unwrap_or(output);
-        let stderr = self.stderr.as_ref().unwrap_or(output);
-        // On a terminal the command is in the foreground with us, and gets what is
-        // typed there. Otherwise it has a session of its own, by which everything
-        // that it starts can be found.
-        let is_interactive = stdin.is_terminal(&std::io::stdin())
-            || stdout.is_terminal(&std::io::stdout())
-            || stderr.is_terminal(&std::io::stderr());
-        if !is_interactive {
-            spawn.session(Session::NewSession);
-        }
-        // Read all the same: it says why Apptainer failed.
-        let is_discarded = stderr.is_null();
-        let piped = Stdio::piped();
-        let stderr = if is_discarded { &piped } else { stderr };
-        spawn
-            .inheritance(Inheritance::Open)
-            .stdin(stdin.to_sys()?)
-            .stdout(stdout.to_sys()?)
-            .stderr(stderr.to_sys()?);
-        let on_drop = if self.kill_on_drop {
-            OnDrop::Kill
-        } else {
-            OnDrop::Detach
-        };
-        let mut child = Child::spawn(spawn, on_drop)?;
-        if is_discarded {
-            child.discard_stderr();
-        }
-        if let Some(limit) = self.timeout {
-            child.end_after(limit, self.grace)?;
-        }
-        Ok(child)
+    pub async fn spawn(&mut self) -> Result<Child, ExecError> {
+        let inherit = Stdio::inherit();
+        self.start([&inherit, &inherit, &inherit], true).await
     }
 
     /// Runs it and waits for it.
@@ -236,7 +268,9 @@ impl Command {
     /// Dropping the future kills the command, unless
     /// [`kill_on_drop`](Self::kill_on_drop) is off.
     pub async fn status(&mut self) -> Result<ExitStatus, ExecError> {
-        self.spawn()?.wait().await
+        let inherit = Stdio::inherit();
+        let child = self.start([&inherit, &inherit, &inherit], false).await;
+        child?.wait().await
     }
 
     /// Runs it and collects what it writes.
@@ -244,33 +278,35 @@ impl Command {
     /// Dropping the future kills the command, unless
     /// [`kill_on_drop`](Self::kill_on_drop) is off; what it wrote is lost.
     pub async fn output(&mut self) -> Result<Output, ExecError> {
-        let child = self.start(&Stdio::null(), &Stdio::piped())?;
-        child.wait_with_output().await
+        let (null, piped) = (Stdio::null(), Stdio::piped());
+        let child = self.start([&null, &piped, &piped], false).await;
+        child?.wait_with_output().await
     }
 
-    fn invocation(&self) -> Result<Spawn, ExecError> {
-        let Place {
-            client,
-            image,
-            settings,
-        } = &self.place;
-        let mut exec = Exec::new(image, &self.program, &self.args);
-        exec.action = self.action()?;
-        if let Some(path) = self.current_dir.as_ref().or(settings.current_dir.as_ref()) {
-            if client.install().has(Feature::Cwd) {
-                exec.foreground.cwd(path);
-            } else {
-                exec.foreground.pwd(path);
-            }
+    pub(super) fn on_drop(&self) -> OnDrop {
+        if self.kill_on_drop {
+            OnDrop::Kill
+        } else {
+            OnDrop::Detach
         }
-        Ok(client.invocation(&GlobalOptions::silent(), &exec)?)
     }
+}
 
-    fn action(&self) -> Result<ActionOptions, ExecError> {
-        let mut action = self.place.settings.checked()?;
-        for (name, value) in self.place.settings.env.iter().chain(&self.env) {
-            action.env(name, value);
-        }
-        Ok(action)
+impl Description {
+    /// What only an agent can do of it.
+    pub(super) fn needs_agent(&self) -> Option<&'static str> {
+        let needs = [
+            (self.clears_env, "env_clear"),
+            (
+                self.env.iter().any(|(_, value)| value.is_none()),
+                "env_remove",
+            ),
+            (self.terminal.is_some(), "terminal"),
+            (self.umask.is_some(), "umask"),
+            (self.nice != 0, "nice"),
+            (!self.limits.is_empty(), "rlimit"),
+        ];
+        let mut needs = needs.into_iter();
+        needs.find_map(|(is_needed, option)| is_needed.then_some(option))
     }
 }

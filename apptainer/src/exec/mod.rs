@@ -1,21 +1,34 @@
 //! Commands in containers, shaped like `tokio::process`.
 
 mod child;
+mod cli;
+mod collect;
 mod command;
 mod error;
+mod link;
 mod output;
 mod pipe;
+mod place;
+mod rlimit;
+mod start;
 mod status;
 mod stdio;
 mod stream;
+mod terminal;
+mod watchdog;
 
+pub use apptainer_sys::process::WindowSize;
 pub use child::Child;
 pub use command::Command;
 pub use error::ExecError;
+pub use link::{Carrier, Link, LinkError, StartError, StartStage};
 pub use output::Output;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+pub use rlimit::{Resource, UNLIMITED};
 pub use status::{ExitStatus, Mechanism};
 pub use stdio::Stdio;
 pub use stream::{Chunk, OutputStream, Source};
+pub use terminal::ChildTerminal;
 
-pub(crate) use command::Place;
+pub(crate) use link::Slot;
+pub(crate) use place::{Place, Way};

@@ -36,7 +36,8 @@ pub struct ChildStdout {
 pub struct ChildStderr {
     #[pin]
     pipe: Receiver,
-    tail: Tail,
+    /// Keeps the end of what passes by, where somebody asks for it.
+    tail: Option<Tail>,
     /// Read already, to learn why the command failed; not yet given out.
     ahead: BytesMut,
 }
@@ -67,7 +68,7 @@ impl ChildStdout {
 }
 
 impl ChildStderr {
-    pub(super) fn new(fd: OwnedFd, tail: Tail) -> io::Result<Self> {
+    pub(super) fn new(fd: OwnedFd, tail: Option<Tail>) -> io::Result<Self> {
         Ok(Self {
             pipe: Receiver::from_owned_fd(fd)?,
             tail,
@@ -75,10 +76,16 @@ impl ChildStderr {
         })
     }
 
+    fn note(&self, read: &[u8]) {
+        if let Some(tail) = &self.tail {
+            tail.push(read);
+        }
+    }
+
     /// Reads what is in the pipe, for whoever reads later to find.
     pub(super) fn read_ahead(&mut self) {
         let read = read_available(&self.pipe);
-        self.tail.push(&read);
+        self.note(&read);
         self.ahead.extend_from_slice(&read);
     }
 
@@ -95,7 +102,7 @@ impl ChildStderr {
         }
         let before = buffer.len();
         let read = poll_chunk(&self.pipe, context, buffer);
-        self.tail.push(&buffer[before..]);
+        self.note(&buffer[before..]);
         read
     }
 }
@@ -157,7 +164,9 @@ impl AsyncRead for ChildStderr {
         }
         let before = buffer.filled().len();
         let read = this.pipe.poll_read(context, buffer);
-        this.tail.push(&buffer.filled()[before..]);
+        if let Some(tail) = this.tail {
+            tail.push(&buffer.filled()[before..]);
+        }
         read
     }
 }

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use apptainer_sys::process::{Exit, Signal};
+use apptainer_sys::process::{Exit, ResourceUsage, Signal};
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitStatus {
     exit: Exit,
+    usage: ResourceUsage,
 }
 
 impl ExitStatus {
-    pub(super) fn new(exit: Exit) -> Self {
-        Self { exit }
+    pub(super) fn new(exit: Exit, usage: ResourceUsage) -> Self {
+        Self { exit, usage }
     }
 
     /// Whether it exited with 0.
@@ -22,9 +23,9 @@ impl ExitStatus {
 
     /// Its exit code, unless a signal killed it.
     ///
-    /// In a container with its own PID namespace ([`Contain::All`]) and no
-    /// instance, a command killed by signal `n` has the code `128 + n`: there
-    /// Apptainer's init stands between it and us.
+    /// With [`Mechanism::Cli`], in a container with its own PID namespace
+    /// ([`Contain::All`]) and no instance, a command killed by signal `n` has the code
+    /// `128 + n`: there Apptainer's init stands between it and us.
     ///
     /// [`Contain::All`]: crate::Contain::All
     pub fn code(self) -> Option<i32> {
@@ -35,6 +36,12 @@ impl ExitStatus {
     pub fn signal(self) -> Option<Signal> {
         self.exit.signal()
     }
+
+    /// What it has used, with all of its children that it waited for. With
+    /// [`Mechanism::Cli`] what `apptainer` used is in it too.
+    pub fn usage(self) -> ResourceUsage {
+        self.usage
+    }
 }
 
 impl fmt::Display for ExitStatus {
@@ -43,10 +50,42 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// By which way a command reached its container.
+/// By which way a command reaches its container.
+///
+/// A command is the same by each, but for this:
+///
+/// - Its environment, its working directory, its umask and its limits are those of an
+///   `apptainer exec`: with an agent, of the one that started the agent, and otherwise of
+///   its own. So with an agent a change in the caller's environment after that goes
+///   unnoticed.
+/// - With an agent it gets no descriptors but its streams, leads a session of its own, and
+///   has the variable `APPTAINER_RS_EXEC`, by which its processes are known again.
+/// - That it could not be started is known with an agent when it is
+///   [spawned](super::Command::spawn), and otherwise when it is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mechanism {
+    /// An agent in the container starts it.
+    Agent,
     /// An `apptainer exec` of its own.
     Cli,
+}
+
+impl Mechanism {
+    /// Why it may not be there.
+    pub(super) fn lack(self) -> &'static str {
+        match self {
+            Self::Agent => "none runs there; start an instance, or make a link",
+            Self::Cli => "a link's container is reached by its agent alone",
+        }
+    }
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agent => "an agent",
+            Self::Cli => "an `apptainer exec`",
+        })
+    }
 }

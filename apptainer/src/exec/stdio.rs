@@ -1,14 +1,47 @@
 //! What a command gets as its standard streams.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use apptainer_sys::process;
+
+use super::link::Connection;
 
 /// What a command gets as one of its standard streams.
 #[derive(Debug)]
 pub struct Stdio {
     kind: Kind,
+}
+
+/// How many bytes a pipe holds: four times the kernel's default, which streams best.
+const PIPE: usize = 256 * 1024;
+
+/// A descriptor that a command gets.
+pub(super) enum Theirs<'s> {
+    Stdin(io::Stdin),
+    Stdout(io::Stdout),
+    Stderr(io::Stderr),
+    Borrowed(BorrowedFd<'s>),
+    Owned(OwnedFd),
+}
+
+impl AsFd for Theirs<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Stdin(own) => own.as_fd(),
+            Self::Stdout(own) => own.as_fd(),
+            Self::Stderr(own) => own.as_fd(),
+            Self::Borrowed(fd) => *fd,
+            Self::Owned(fd) => fd.as_fd(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
 }
 
 #[derive(Debug)]
@@ -48,6 +81,43 @@ impl Stdio {
 
     pub(super) fn is_null(&self) -> bool {
         matches!(self.kind, Kind::Null)
+    }
+
+    /// What a command gets for these streams, and our ends of its pipes.
+    pub(super) fn open_all<'s>(
+        [stdin, stdout, stderr]: [&'s Self; 3],
+        connection: &'s Connection,
+    ) -> io::Result<([Theirs<'s>; 3], [Option<OwnedFd>; 3])> {
+        let (stdin, write) = stdin.open(Stream::Stdin, connection)?;
+        let (stdout, read) = stdout.open(Stream::Stdout, connection)?;
+        let (stderr, read_too) = stderr.open(Stream::Stderr, connection)?;
+        Ok(([stdin, stdout, stderr], [write, read, read_too]))
+    }
+
+    fn open<'s>(
+        &'s self,
+        stream: Stream,
+        connection: &'s Connection,
+    ) -> io::Result<(Theirs<'s>, Option<OwnedFd>)> {
+        Ok(match &self.kind {
+            Kind::Inherit => {
+                let own = match stream {
+                    Stream::Stdin => Theirs::Stdin(io::stdin()),
+                    Stream::Stdout => Theirs::Stdout(io::stdout()),
+                    Stream::Stderr => Theirs::Stderr(io::stderr()),
+                };
+                (own, None)
+            }
+            Kind::Null => (Theirs::Borrowed(connection.null()?), None),
+            Kind::Fd(fd) => (Theirs::Borrowed(fd.as_fd()), None),
+            Kind::Piped => {
+                let (reader, writer) = process::pipe(Some(PIPE))?;
+                match stream {
+                    Stream::Stdin => (Theirs::Owned(reader), Some(writer)),
+                    Stream::Stdout | Stream::Stderr => (Theirs::Owned(writer), Some(reader)),
+                }
+            }
+        })
     }
 
     pub(super) fn to_sys(&self) -> io::Result<process::Stdio> {

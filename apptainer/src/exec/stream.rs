@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::time::Sleep;
 
+use super::link::Control;
 use super::{ChildStderr, ChildStdout};
 use crate::process::Ended;
 
@@ -54,12 +56,28 @@ pub struct OutputStream {
 #[derive(Debug)]
 enum Phase {
     /// The command runs.
-    Running(Ended),
+    Running(Watch),
     /// It has ended; what it left behind may write until this is over.
     Grace(Pin<Box<Sleep>>),
     /// Only what the pipes held when the grace was over is still read: at most
     /// this many bytes.
     Draining(usize),
+}
+
+/// What tells that a command has ended.
+#[derive(Debug)]
+pub(super) enum Watch {
+    Process(Ended),
+    Remote(Arc<Control>),
+}
+
+impl Watch {
+    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Process(ended) => ended.poll(context),
+            Self::Remote(control) => control.poll_ended(context),
+        }
+    }
 }
 
 /// How long what a command left in the background may go on writing.
@@ -75,14 +93,14 @@ impl OutputStream {
     pub(super) fn new(
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
-        ended: Ended,
+        watch: Watch,
     ) -> Self {
         Self {
             stdout,
             stderr,
             turn: Source::Stdout,
             buffer: BytesMut::new(),
-            phase: Phase::Running(ended),
+            phase: Phase::Running(watch),
             is_cut: false,
         }
     }
@@ -109,8 +127,8 @@ impl OutputStream {
 
     /// Goes from one phase to the next where its time has come.
     fn advance(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if let Phase::Running(ended) = &self.phase {
-            match ended.poll(context) {
+        if let Phase::Running(watch) = &self.phase {
+            match watch.poll_ended(context) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ended) => ended?,
             }

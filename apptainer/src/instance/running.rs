@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::process::Pid;
@@ -11,7 +12,7 @@ use super::InstanceError;
 use super::processes::Processes;
 use super::remains::Remains;
 use crate::container::Settings;
-use crate::exec::Place;
+use crate::exec::{Place, Slot, Way};
 use crate::{Apptainer, Command, Container};
 
 /// A container that runs in the background.
@@ -26,6 +27,8 @@ pub struct Instance {
     processes: Processes,
     records: Records,
     remains: Remains,
+    /// The agent in it, started by the first command.
+    slot: Arc<Slot>,
     is_over: bool,
 }
 
@@ -47,6 +50,7 @@ impl Instance {
             processes,
             records,
             remains,
+            slot: Arc::default(),
             is_over: false,
         }
     }
@@ -82,11 +86,16 @@ impl Instance {
     ///
     /// The environment, working directory and privileges are the
     /// [`Container`]'s; the program is a path in it, or a name on its `PATH`.
+    ///
+    /// The first starts an agent in the instance, which takes an `apptainer exec`; the
+    /// others are started by that. A command that shares the caller's terminal takes an
+    /// `apptainer exec` of its own, by which the terminal's signals reach it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let place = Place {
             client: self.client.clone(),
             image: format!("instance://{}", self.name).into(),
             settings: self.settings.for_joining(),
+            way: Way::Slot(Arc::clone(&self.slot)),
         };
         Command::new(place, program)
     }
@@ -112,6 +121,7 @@ impl Instance {
                 name: self.name.clone(),
             });
         }
+        self.slot.forget();
         self.remains.clear(self.client.config_dir());
         self.is_over = true;
         Ok(())

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use apptainer_sys::process::{Child, Exit, Spawn, SpawnError, SpawnStage};
+use apptainer_sys::process::{Child, Exit, ResourceUsage, Spawn, SpawnError, SpawnStage};
 
 use super::{Ended, Root, end, reaper};
 
@@ -88,6 +88,13 @@ impl Running {
         self.root.ended().try_clone()
     }
 
+    /// Lets it end by itself, and has it killed where it does not soon.
+    pub(crate) fn expect_end(mut self) {
+        if let Some(child) = self.child.take() {
+            reaper::adopt(child, true, self.release());
+        }
+    }
+
     /// Kills it with all that it started, and waits until it has ended.
     ///
     /// Cancel-safe: the killing is done first.
@@ -113,6 +120,11 @@ impl Running {
                 None => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    /// What it has used, once it has been waited for.
+    pub(crate) fn usage(&self) -> Option<ResourceUsage> {
+        self.child.as_ref()?.usage()
     }
 
     /// How it ended, if it has.

@@ -66,6 +66,7 @@ async fn standard_input_is_a_pipe_until_it_is_dropped() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
+        .await
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -88,6 +89,7 @@ async fn waiting_closes_an_input_that_nobody_took() {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
+        .await
         .unwrap();
     assert!(child.wait().await.unwrap().success());
     assert!(
@@ -107,6 +109,7 @@ async fn a_command_that_closed_its_input_breaks_the_pipe_and_nothing_else() {
         .args(["-c", "exec <&-; sleep 0.2; exit 3"])
         .stdin(Stdio::piped())
         .spawn()
+        .await
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let lots = vec![0; 1 << 20];
@@ -200,6 +203,7 @@ async fn a_command_let_go_runs_on() {
         .args(["-c", "sleep 0.5; echo there > /work/file"])
         .kill_on_drop(false)
         .spawn()
+        .await
         .unwrap();
     drop(child);
     let file = world.folder().join("file");
@@ -274,7 +278,7 @@ async fn a_command_can_be_run_again() {
         .stdout(Stdio::piped());
     // The second finds the file read to its end by the first.
     for expected in ["given", ""] {
-        let child = command.spawn().unwrap();
+        let child = command.spawn().await.unwrap();
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.stdout, expected);
     }

@@ -52,6 +52,7 @@ async fn it_is_told_whoever_reads_standard_error() {
         .command("nosuch")
         .stderr(Stdio::piped())
         .spawn()
+        .await
         .unwrap();
     assert_eq!(kind(unread.wait().await), FailureKind::CommandNotFound);
     // What was looked at to learn that is still there to be read.
@@ -129,7 +130,12 @@ fn without_a_runtime_there_is_an_error_and_no_process() {
         let container = world.container().await;
         (world, container)
     });
-    let error = container.command("true").spawn().unwrap_err();
+    let mut command = container.command("true");
+    let mut spawning = std::pin::pin!(command.spawn());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(error)) = spawning.as_mut().poll(&mut context) else {
+        panic!("it fails at once");
+    };
     assert!(error.to_string().contains("runtime"), "{error}");
     world.finish();
 }

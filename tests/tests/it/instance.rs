@@ -73,7 +73,7 @@ async fn what_ignores_term_is_stopped_all_the_same() {
     let instance = world.container().await.start().await.unwrap();
     let mut command = instance.command("sh");
     command.args(["-c", "trap '' TERM; while :; do sleep 1; done"]);
-    let child = command.spawn().unwrap();
+    let child = command.spawn().await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     instance
         .stop_within(Duration::from_millis(200))
@@ -217,8 +217,8 @@ async fn contained_ones_do_not_see_the_hosts_files() {
         (Contain::Docker, false),
     ] {
         let instance = container.clone().contain(level).start().await.unwrap();
-        let look_for = |path: &Path| instance.command("test").arg("-e").arg(path).spawn();
-        let status = look_for(&seen).unwrap().wait().await.unwrap();
+        let mut command = instance.command("test");
+        let status = command.arg("-e").arg(&seen).status().await.unwrap();
         assert_eq!(status.success(), expected, "{level:?}");
         instance.stop().await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use apptainer::exec::Mechanism;
 use apptainer::sys::process::{Process, Signal};
 use apptainer::{Command, Contain, Container, Instance, Stdio};
 use fixtures::World;
@@ -104,6 +105,7 @@ async fn killing_takes_children_and_grandchildren_along() {
             .args(["-c", script])
             .stdout(Stdio::piped())
             .spawn()
+            .await
             .unwrap();
         let mut stream = child.stream().unwrap();
         assert!(stream.next().await.is_some(), "{place}");
@@ -142,7 +144,11 @@ fn sleepers(seconds: &str) -> usize {
         let words = Process::command_line(process.pid)
             .unwrap()
             .unwrap_or_default();
-        words == [b"sleep", seconds.as_bytes()]
+        let [program, argument] = &words[..] else {
+            return false;
+        };
+        // Apptainer gives a program its path as its name.
+        program.ends_with(b"sleep") && argument == seconds.as_bytes()
     };
     Process::all().unwrap().iter().filter(is_one).count()
 }
@@ -152,12 +158,16 @@ async fn a_dropped_command_is_killed_and_reaped() {
     let world = World::new().await;
     let places = Places::of(&world).await;
     for (place, mut command) in places.commands("sleep") {
-        let child = command.arg("1000").spawn().unwrap();
+        let child = command.arg("1003").spawn().await.unwrap();
         let pid = child.id().unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let of_host = (child.mechanism() == Mechanism::Cli).then_some(pid);
+        while sleepers("1003") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         drop(child);
         let deadline = Instant::now() + Duration::from_secs(10);
-        while Process::read(pid).unwrap().is_some() {
+        let is_there = |pid| Process::read(pid).unwrap().is_some();
+        while sleepers("1003") > 0 || of_host.is_some_and(is_there) {
             assert!(
                 Instant::now() < deadline,
                 "{place}: still there, or a zombie"
@@ -177,7 +187,7 @@ async fn a_future_dropped_at_any_moment_leaves_nothing() {
         for (_, mut command) in places.commands("sleep") {
             let output = command.arg("1000").output();
             let cut = tokio::time::timeout(Duration::from_millis(moment), output).await;
-            assert!(cut.is_err());
+            assert!(cut.is_err(), "{moment}: {cut:?}");
         }
     }
     places.finish(world).await;
@@ -195,6 +205,7 @@ async fn a_signal_reaches_the_command_and_not_its_wrapper() {
             ])
             .stdout(Stdio::piped())
             .spawn()
+            .await
             .unwrap();
         let mut stream = child.stream().unwrap();
         assert_eq!(

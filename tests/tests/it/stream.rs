@@ -18,7 +18,7 @@ async fn chunks_come_as_they_are_written_and_say_from_where() {
     let container = world.container().await;
     let mut command = container.command("sh");
     command.args(["-c", "echo a; sleep 0.3; echo b >&2; sleep 0.3; echo c"]);
-    let mut child = piped(&mut command).spawn().unwrap();
+    let mut child = piped(&mut command).spawn().await.unwrap();
     let mut stream = child.stream().unwrap();
     let mut seen = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -68,7 +68,7 @@ async fn a_gibibyte_streams_without_being_held_in_memory() {
     let container = world.container().await;
     let mut command = container.command("dd");
     command.args(["if=/dev/zero", "bs=1M", "count=1024"]);
-    let mut child = piped(&mut command).spawn().unwrap();
+    let mut child = piped(&mut command).spawn().await.unwrap();
     let mut stream = child.stream().unwrap();
     let (mut length, mut is_zero) = (0, true);
     while let Some(chunk) = stream.next().await {
@@ -102,7 +102,7 @@ async fn a_reader_that_stops_makes_the_command_wait() {
     // Counts what it has written, in a file that we can see.
     let script = "i=0; while :; do printf '%01023d\\n' 0; i=$((i+1)); echo $i > /work/count; done";
     let mut command = container.command("sh");
-    let mut child = piped(command.args(["-c", script])).spawn().unwrap();
+    let mut child = piped(command.args(["-c", script])).spawn().await.unwrap();
     let mut stream = child.stream().unwrap();
     assert!(stream.next().await.is_some());
     let count = || {
@@ -138,6 +138,7 @@ async fn a_reader_that_goes_away_breaks_the_commands_pipe() {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
+        .await
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 10]).await.unwrap();
@@ -154,7 +155,7 @@ async fn a_slow_reader_gets_all_that_the_command_wrote() {
     let container = world.container().await;
     let mut command = container.command("sh");
     command.args(["-c", "head -c 200000 /dev/zero; sleep 60 & exit 0"]);
-    let mut child = piped(&mut command).spawn().unwrap();
+    let mut child = piped(&mut command).spawn().await.unwrap();
     let mut stream = child.stream().unwrap();
     // Long after the command has ended and its grace has passed.
     assert!(child.wait().await.unwrap().success());

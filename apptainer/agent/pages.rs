@@ -1,0 +1,113 @@
+//! Memory, straight from the kernel.
+
+use core::ptr::NonNull;
+use core::slice;
+
+use crate::sys::{self, Fd, Result};
+
+/// A mapping, given back when it is dropped. Pages that were never touched cost
+/// nothing.
+pub(crate) struct Pages {
+    at: NonNull<u8>,
+    length: usize,
+}
+
+impl Pages {
+    /// Memory of at least this length, all zeroes.
+    pub(crate) fn new(length: usize) -> Result<Self> {
+        Self::map(length, None)
+    }
+
+    /// A file's contents, for reading.
+    pub(crate) fn of_file(file: &Fd, length: usize) -> Result<Self> {
+        Self::map(length, Some(file))
+    }
+
+    fn map(length: usize, file: Option<&Fd>) -> Result<Self> {
+        let length = length.max(1);
+        let at = sys::map(length, file)?;
+        // The kernel maps nothing at 0 unless it is told to.
+        let at = NonNull::new(at).ok_or(sys::Errno::NOMEM)?;
+        Ok(Self { at, length })
+    }
+
+    pub(crate) fn at<T>(&self) -> *mut T {
+        self.at.as_ptr().cast()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: it is mapped, initialised and readable until this is dropped.
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and whatever borrowed it is gone.
+        unsafe { sys::unmap(self.at.as_ptr(), self.length) };
+    }
+}
+
+/// A list that grows. What is in it is not dropped with it: lists last as long as the
+/// agent.
+pub(crate) struct List<T> {
+    at: NonNull<T>,
+    room: usize,
+    length: usize,
+}
+
+impl<T> List<T> {
+    pub(crate) fn new() -> Result<Self> {
+        const FIRST: usize = 4096;
+        let pages = Pages::new(FIRST)?;
+        let list = Self {
+            at: pages.at.cast(),
+            room: FIRST / size_of::<T>(),
+            length: 0,
+        };
+        core::mem::forget(pages);
+        Ok(list)
+    }
+
+    pub(crate) fn push(&mut self, value: T) -> Result<()> {
+        if self.length == self.room {
+            let bytes = self.bytes();
+            // SAFETY: it is a mapping of that length; nothing borrows from the list now.
+            let at = unsafe { sys::remap(self.at.as_ptr().cast(), bytes, 2 * bytes) }?;
+            self.at = NonNull::new(at.cast()).ok_or(sys::Errno::NOMEM)?;
+            self.room = 2 * bytes / size_of::<T>();
+        }
+        // SAFETY: there is room for one more.
+        unsafe { self.at.add(self.length).write(value) };
+        self.length += 1;
+        Ok(())
+    }
+
+    pub(crate) fn clear(&mut self)
+    where
+        T: Copy,
+    {
+        self.length = 0;
+    }
+
+    /// How long the mapping is: `room` values need not fill it.
+    fn bytes(&self) -> usize {
+        (self.room * size_of::<T>()).next_multiple_of(4096)
+    }
+}
+
+impl<T> core::ops::Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many values have been written.
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.length) }
+    }
+}
+
+impl<T> core::ops::DerefMut for List<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: so many values have been written, and the list is borrowed alone.
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.length) }
+    }
+}

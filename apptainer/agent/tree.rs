@@ -1,0 +1,251 @@
+//! All that commands started, found in `/proc`.
+//!
+//! A process is a command's when it is in the command's session, or below a process
+//! that is, or when it has lost its parent and still bears the command's mark. As the
+//! agent takes in the orphans of all that it starts, nothing else can come of a command.
+
+use crate::mark;
+use crate::pages::List;
+use crate::sys::{self, Errno, Fd, Result};
+
+/// Which commands are of interest.
+pub(crate) trait Commands {
+    /// Whose a session is, by the process that leads it.
+    fn of_session(&self, leader: i32) -> Session;
+    /// Whose an orphan is, given a way to learn whose mark it bears.
+    fn of_orphan(&self, marked: impl FnOnce() -> Option<u64>) -> Option<u64>;
+}
+
+/// Whose a session is.
+pub(crate) enum Session {
+    /// A command's that is of interest.
+    Wanted(u64),
+    /// Another command's.
+    Unwanted,
+    /// One that something has made for itself.
+    Unknown,
+}
+
+/// Everything that the agent ever started.
+pub(crate) struct Everything;
+
+#[derive(Clone, Copy)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    session: i32,
+    state: u8,
+    /// The command that it comes from, if that is of interest.
+    owner: Option<u64>,
+}
+
+/// The table of processes, as it was when it was last read.
+pub(crate) struct Tree {
+    proc: Fd,
+    agent: i32,
+    found: List<Process>,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            proc: sys::open(c"/proc", sys::O_RDONLY | sys::O_DIRECTORY)?,
+            agent: sys::pid(),
+            found: List::new()?,
+        })
+    }
+
+    /// Sends a signal to all processes of these commands.
+    pub(crate) fn signal(&mut self, of: &impl Commands, token: &[u8; 16], signal: i32) {
+        self.read(of, token);
+        for process in self.owned() {
+            let _ = sys::kill(process.pid, signal);
+        }
+    }
+
+    /// Kills all processes of these commands.
+    ///
+    /// They are halted first, until nothing new appears, so that nothing gets away by
+    /// forking.
+    pub(crate) fn kill(&mut self, of: &impl Commands, token: &[u8; 16]) {
+        // Only what forks faster than the table is read takes more than a few.
+        const ROUNDS: usize = 64;
+        for _ in 0..ROUNDS {
+            self.read(of, token);
+            if self.owned().all(|process| process.state == b'T') {
+                break;
+            }
+            self.send(sys::SIGSTOP);
+        }
+        self.send(sys::SIGKILL);
+    }
+
+    /// Whether a process of this command was there when the table was last read.
+    pub(crate) fn has_any(&self, id: u64) -> bool {
+        self.owned().any(|process| process.owner == Some(id))
+    }
+
+    /// Whether anything was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owned().next().is_none()
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Process> {
+        let found = self.found.iter();
+        found.filter(|process| process.owner.is_some() && !matches!(process.state, b'Z' | b'X'))
+    }
+
+    /// To each, and to its group: what a group's member is just forking gets it too.
+    fn send(&self, signal: i32) {
+        let mut last_group = 0;
+        for process in self.owned() {
+            // A group lies within a session, and a session is one command's.
+            if process.group != last_group && process.group > 1 {
+                last_group = process.group;
+                let _ = sys::kill(-process.group, signal);
+            }
+            let _ = sys::kill(process.pid, signal);
+        }
+    }
+
+    /// Reads the table, and finds out whose is what.
+    pub(crate) fn read(&mut self, of: &impl Commands, token: &[u8; 16]) {
+        self.found.clear();
+        // What cannot be read is what does not fit into memory.
+        let _ = self.read_table();
+        for index in 0..self.found.len() {
+            let process = self.found[index];
+            let owner = match of.of_session(process.session) {
+                Session::Wanted(id) => Some(id),
+                Session::Unknown if process.parent == self.agent => {
+                    of.of_orphan(|| self.marked(process.pid, token))
+                }
+                Session::Unwanted | Session::Unknown => None,
+            };
+            self.found[index].owner = owner;
+        }
+        self.inherit();
+    }
+
+    fn marked(&self, pid: i32, token: &[u8; 16]) -> Option<u64> {
+        let mut path = [0; 32];
+        let environ = open_of(&self.proc, pid, b"/environ", &mut path).ok()?;
+        mark::find(token, &environ)
+    }
+
+    /// Gives children what their parents have. Parents mostly come first: the table is
+    /// in the order of pids.
+    fn inherit(&mut self) {
+        loop {
+            let mut is_settled = true;
+            for index in 0..self.found.len() {
+                let process = self.found[index];
+                if process.owner.is_some() {
+                    continue;
+                }
+                let parent = self.found.binary_search_by_key(&process.parent, |other| other.pid);
+                let owner = parent.ok().and_then(|parent| self.found[parent].owner);
+                if owner.is_some() {
+                    self.found[index].owner = owner;
+                    is_settled = false;
+                }
+            }
+            if is_settled {
+                return;
+            }
+        }
+    }
+
+    fn read_table(&mut self) -> Result<()> {
+        let mut buffer = [0; 8192];
+        sys::rewind(&self.proc)?;
+        loop {
+            let length = sys::entries(&self.proc, &mut buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
+            let mut left = &buffer[..length];
+            while let Some((name, rest)) = next_entry(left) {
+                left = rest;
+                let pid = number(name).filter(|pid| *pid != self.agent);
+                if let Some(process) = pid.and_then(|pid| self.read_one(pid)) {
+                    self.found.push(process)?;
+                }
+            }
+        }
+    }
+
+    fn read_one(&self, pid: i32) -> Option<Process> {
+        let mut path = [0; 32];
+        let stat = open_of(&self.proc, pid, b"/stat", &mut path).ok()?;
+        let mut buffer = [0; 512];
+        let length = sys::read(&stat, &mut buffer).ok()?;
+        // The name stands in parentheses, and may hold any byte but NUL.
+        let line = &buffer[..length];
+        let close = line.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = line[close + 1..].split(|byte| *byte == b' ').skip(1);
+        Some(Process {
+            pid,
+            state: *fields.next()?.first()?,
+            parent: number(fields.next()?)?,
+            group: number(fields.next()?)?,
+            session: number(fields.next()?)?,
+            owner: None,
+        })
+    }
+}
+
+/// Opens a file of a process's.
+fn open_of(proc: &Fd, pid: i32, file: &[u8], path: &mut [u8; 32]) -> Result<Fd> {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    let mut left = pid.unsigned_abs();
+    while left > 0 || at == digits.len() {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    let digits = &digits[at..];
+    path[..digits.len()].copy_from_slice(digits);
+    path[digits.len()..digits.len() + file.len()].copy_from_slice(file);
+    let path = core::ffi::CStr::from_bytes_until_nul(path).map_err(|_| Errno::NAMETOOLONG)?;
+    sys::open_at(proc, path, sys::O_RDONLY)
+}
+
+/// The name of the first of some `struct linux_dirent64`, and the others.
+fn next_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let length = entries.get(LENGTH..LENGTH + 2)?;
+    let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+    let (entry, rest) = entries.split_at_checked(length)?;
+    let name = entry.get(NAME..)?;
+    let end = name.iter().position(|byte| *byte == 0)?;
+    Some((&name[..end], rest))
+}
+
+fn number(digits: &[u8]) -> Option<i32> {
+    let (is_negative, digits) = match digits {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_i32, |number, digit| {
+        let value = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(value as i32)
+    })?;
+    Some(if is_negative { -number } else { number })
+}
+
+impl Commands for Everything {
+    fn of_session(&self, _: i32) -> Session {
+        Session::Unknown
+    }
+
+    fn of_orphan(&self, _: impl FnOnce() -> Option<u64>) -> Option<u64> {
+        Some(0)
+    }
+}

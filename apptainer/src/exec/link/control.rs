@@ -1,0 +1,219 @@
+//! What is said about one command, between it and its caller.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use apptainer_sys::process::{Exit, ResourceUsage, Seqpacket, Signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::protocol::{self, End, Reply, Request, Scope};
+use crate::exec::StartError;
+
+/// One command's connection to the agent that runs it.
+///
+/// As long as it is open, the agent knows that somebody holds the command.
+#[derive(Debug)]
+pub(crate) struct Control {
+    socket: AsyncFd<Seqpacket>,
+    told: Mutex<Told>,
+}
+
+/// What the agent has told so far.
+#[derive(Debug, Default)]
+struct Told {
+    started: Option<Started>,
+    outcome: Option<Outcome>,
+}
+
+/// That a command runs.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) id: u64,
+    pub(super) pid: u32,
+    /// The end of its terminal that shows it.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    Exited(Exit, ResourceUsage),
+    /// It was never started.
+    Failed(StartError),
+    /// The agent has ended, or speaks no sense.
+    Lost,
+}
+
+impl Control {
+    /// Must be called in a tokio runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types whose descriptor may change; a Seqpacket \
+            owns one descriptor from first to last"
+    )]
+    pub(super) fn new(socket: Seqpacket) -> io::Result<Self> {
+        Ok(Self {
+            socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
+            told: Mutex::default(),
+        })
+    }
+
+    /// Says something to the command's agent. That nobody is there any more is no error:
+    /// the command has ended then.
+    pub(super) fn say(&self, request: &Request<'_>) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(16);
+        request.encode(&mut bytes);
+        match self.socket.get_ref().send(&bytes, &[]) {
+            Err(error) if is_gone(&error) => Ok(()),
+            said => said,
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal, scope: Scope) -> io::Result<()> {
+        let number = u8::try_from(signal.number()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.say(&Request::Signal(number, scope))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what has been said; whether `enough` has.
+    fn listen<T>(&self, enough: impl Fn(&mut Told) -> Option<T>) -> io::Result<Option<T>> {
+        let mut told = self.told();
+        loop {
+            if let Some(answer) = enough(&mut told) {
+                return Ok(Some(answer));
+            }
+            match self.hear(&mut told) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                heard => heard?,
+            }
+        }
+    }
+
+    fn hear(&self, told: &mut Told) -> io::Result<()> {
+        let mut buffer = [0; Reply::MAX];
+        let packet = match self.socket.get_ref().receive(&mut buffer) {
+            Err(error) if is_gone(&error) => {
+                told.outcome = Some(Outcome::Lost);
+                return Ok(());
+            }
+            packet => packet?,
+        };
+        match Reply::decode(&buffer[..packet.length]) {
+            Ok(Reply::Started { id, pid }) => {
+                let terminal = packet.fds.into_iter().next();
+                told.started = Some(Started { id, pid, terminal });
+            }
+            Ok(Reply::Failed { stage, error }) => {
+                let error = StartError::new(stage, error);
+                told.outcome = Some(Outcome::Failed(error));
+            }
+            Ok(Reply::Exited { end, usage }) => {
+                told.outcome = Some(Outcome::Exited(exit(end), resource_usage(&usage)));
+            }
+            // The end, or nonsense.
+            _ => told.outcome = Some(Outcome::Lost),
+        }
+        Ok(())
+    }
+
+    async fn until<T>(&self, enough: impl Fn(&mut Told) -> Option<T>) -> io::Result<T> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            if let Some(answer) = self.listen(&enough)? {
+                ready.retain_ready();
+                return Ok(answer);
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// Waits until it runs, or never will. Cancel-safe.
+    pub(super) async fn started(&self) -> io::Result<Result<Started, Outcome>> {
+        self.until(|told| match (told.started.take(), &told.outcome) {
+            (Some(started), _) => Some(Ok(started)),
+            (None, Some(outcome)) => Some(Err(outcome.clone())),
+            (None, None) => None,
+        })
+        .await
+    }
+
+    /// Waits for its end. Cancel-safe, and the same answer each time.
+    pub(super) async fn outcome(&self) -> io::Result<Outcome> {
+        if let Some(outcome) = self.told().outcome.clone() {
+            return Ok(outcome);
+        }
+        self.until(|told| told.outcome.clone()).await
+    }
+
+    /// What became of it, if that has been told.
+    pub(super) fn try_outcome(&self) -> io::Result<Option<Outcome>> {
+        self.listen(|told| told.outcome.clone())
+    }
+
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
+        Ok(self.try_outcome()?.is_some())
+    }
+
+    /// TERM, grace, KILL: of all that the command started, also where the command itself
+    /// obeys before the rest does.
+    pub(crate) async fn end(&self, grace: Duration) -> io::Result<()> {
+        self.say(&Request::Terminate)?;
+        if tokio::time::timeout(grace, self.outcome()).await.is_err() {
+            self.say(&Request::Kill)?;
+            self.outcome().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells when it has ended. For one task at a time.
+    pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.try_outcome()?.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.socket.poll_read_ready(context))?.clear_ready();
+        }
+    }
+}
+
+/// Whether an error says that the other end has been closed.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    let gone = [
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::NotConnected,
+    ];
+    gone.contains(&error.kind())
+}
+
+fn exit(end: End) -> Exit {
+    match end {
+        End::Code(code) => Exit::Code(code.into()),
+        End::Signal(number) => match Signal::from_number(number.into()) {
+            Some(signal) => Exit::Signal(signal),
+            // The kernel has 64, and libc keeps some of them for itself.
+            None => Exit::Code(128 + i32::from(number)),
+        },
+    }
+}
+
+fn resource_usage(usage: &protocol::Usage) -> ResourceUsage {
+    let mut resources = ResourceUsage::default();
+    resources.user = Duration::from_micros(usage.user);
+    resources.system = Duration::from_micros(usage.system);
+    resources.max_resident = usage.max_resident.saturating_mul(1024);
+    resources.minor_faults = usage.minor_faults;
+    resources.major_faults = usage.major_faults;
+    resources.blocks_read = usage.blocks_read;
+    resources.blocks_written = usage.blocks_written;
+    resources.voluntary_switches = usage.voluntary_switches;
+    resources.involuntary_switches = usage.involuntary_switches;
+    resources
+}

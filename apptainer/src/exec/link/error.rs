@@ -1,0 +1,134 @@
+//! Why an agent did not start a command, or could not be started.
+
+use std::io;
+
+use super::protocol::Stage;
+use crate::error::ApptainerFailure;
+
+/// A command could not be started in its container; nothing of it is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("start the command: {}{}", .stage.prefix(), io::Error::from_raw_os_error(*.code))]
+pub struct StartError {
+    stage: StartStage,
+    code: i32,
+}
+
+/// What was being done when a command could not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartStage {
+    /// Asking for it.
+    Request,
+    /// Giving it its descriptors.
+    Descriptors,
+    /// Opening its terminal.
+    Terminal,
+    /// Making a process: the container has no room for another.
+    Process,
+    /// Tying its life to its container's.
+    Lifeline,
+    /// Giving it a session of its own.
+    Session,
+    /// Setting its limits, or its niceness.
+    Limits,
+    /// Changing to its working directory.
+    Directory,
+    /// Running the program.
+    Exec,
+}
+
+impl StartStage {
+    /// What the message says before the reason.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Request => "ask for it: ",
+            Self::Descriptors => "give it its descriptors: ",
+            Self::Terminal => "open its terminal: ",
+            Self::Process => "make a process: ",
+            Self::Lifeline => "tie its life to its container's: ",
+            Self::Session => "give it a session: ",
+            Self::Limits => "set its limits: ",
+            Self::Directory => "change to its directory: ",
+            Self::Exec => "run the program: ",
+        }
+    }
+}
+
+impl StartError {
+    pub(super) fn new(stage: Stage, code: i32) -> Self {
+        let stage = match stage {
+            Stage::Request | Stage::Attach => StartStage::Request,
+            Stage::Descriptors => StartStage::Descriptors,
+            Stage::Terminal => StartStage::Terminal,
+            Stage::Process => StartStage::Process,
+            Stage::Lifeline => StartStage::Lifeline,
+            Stage::Session => StartStage::Session,
+            Stage::Limits => StartStage::Limits,
+            Stage::Directory => StartStage::Directory,
+            Stage::Exec => StartStage::Exec,
+        };
+        Self { stage, code }
+    }
+
+    /// Of something that failed before the agent was asked.
+    pub(super) fn on_host(stage: StartStage, code: i32) -> Self {
+        Self { stage, code }
+    }
+
+    /// What was being done.
+    pub fn stage(&self) -> StartStage {
+        self.stage
+    }
+
+    /// Why that failed: an error's number, as in [`io::Error::raw_os_error`].
+    pub fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// The same as an [`io::Error`], whose kind can be asked for.
+    pub fn to_io_error(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.code)
+    }
+
+    pub(crate) fn is(&self, stage: StartStage, codes: &[i32]) -> bool {
+        self.stage == stage && codes.contains(&self.code)
+    }
+}
+
+/// A link could not be made, or is no more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Apptainer failed.
+    #[error(transparent)]
+    Apptainer(Box<ApptainerFailure>),
+    /// The agent cannot be run there.
+    #[error("run the exec agent in the container: {reason}")]
+    NoAgent {
+        /// Why not.
+        reason: String,
+    },
+    /// The agent speaks other versions of the protocol.
+    #[error(
+        "talk to the exec agent: it speaks versions {oldest} to {newest}, this program speaks {}",
+        super::protocol::VERSION
+    )]
+    Version {
+        /// The oldest that it speaks.
+        oldest: u16,
+        /// The newest that it speaks.
+        newest: u16,
+    },
+    /// The agent has ended, and with it all that it had started: its container was
+    /// stopped, or it was killed.
+    #[error("the exec agent has ended, and with it its commands")]
+    Lost,
+    /// Something on the host failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}

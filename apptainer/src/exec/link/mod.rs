@@ -1,0 +1,26 @@
+//! Links: agents in containers, which start commands there without an
+//! `apptainer exec` each.
+
+mod connection;
+mod control;
+mod error;
+mod handle;
+mod launch;
+mod program;
+#[path = "../../../agent/protocol.rs"]
+#[expect(dead_code, reason = "each side uses its half")]
+mod protocol;
+mod remote;
+mod request;
+mod slot;
+
+pub use error::{LinkError, StartError, StartStage};
+pub use handle::Link;
+pub use program::Carrier;
+
+pub(crate) use connection::Connection;
+pub(crate) use control::Control;
+pub(crate) use slot::Slot;
+
+pub(super) use remote::Remote;
+pub(super) use slot::Reached;

@@ -1,0 +1,141 @@
+//! A command that an agent runs.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use apptainer_sys::process::{Exit, Pid, ResourceUsage, Seqpacket, Signal};
+
+use super::connection::Connection;
+use super::control::{Control, Outcome, Started};
+use super::protocol::{Request, Scope};
+use super::request::{self, Manner};
+use super::{LinkError, StartError, StartStage};
+use crate::exec::ExecError;
+use crate::exec::command::Description;
+use crate::process::OnDrop;
+
+/// A command that an agent runs. Dropped, it is killed or let go.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    control: Arc<Control>,
+    /// Ends with the last of its commands.
+    connection: Arc<Connection>,
+    started: Option<Started>,
+    on_drop: OnDrop,
+}
+
+impl Remote {
+    /// Asks for a command, and waits until it has been asked for.
+    ///
+    /// Cancel-safe: dropped, the command is not started, or is killed.
+    pub(crate) async fn ask(
+        connection: Arc<Connection>,
+        command: &Description,
+        streams: [BorrowedFd<'_>; 3],
+        on_drop: OnDrop,
+        reports_start: bool,
+    ) -> Result<Self, ExecError> {
+        let manner = Manner {
+            reports_start,
+            ends_with_caller: on_drop == OnDrop::Kill,
+        };
+        let refused = |error: io::Error| match error.raw_os_error() {
+            Some(code) => StartError::on_host(StartStage::Request, code).into(),
+            None => ExecError::Wait(error),
+        };
+        let message = request::encode(command, &manner).map_err(refused)?;
+        let (ours, theirs) = Seqpacket::pair().map_err(refused)?;
+        let mut fds = Vec::with_capacity(5);
+        fds.push(theirs.as_fd());
+        if command.terminal.is_none() {
+            fds.extend(streams);
+        }
+        fds.extend(message.words.as_ref().map(OwnedFd::as_fd));
+        connection.send(&message.bytes, &fds).await?;
+        drop(theirs);
+        Ok(Self {
+            control: Arc::new(Control::new(ours)?),
+            connection,
+            started: None,
+            on_drop,
+        })
+    }
+
+    /// Waits until it runs.
+    pub(crate) async fn started(&mut self) -> Result<(), ExecError> {
+        match self.control.started().await? {
+            Ok(started) => {
+                self.started = Some(started);
+                Ok(())
+            }
+            Err(outcome) => self.judge(outcome).map(drop),
+        }
+    }
+
+    /// Its pid, as its container numbers it, if it was asked to tell.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        let started = self.started.as_ref()?;
+        Pid::try_from(started.pid).ok()
+    }
+
+    /// Its number among the agent's commands, if it was asked to tell.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.started.as_ref().map(|started| started.id)
+    }
+
+    /// The end of its terminal that shows it.
+    pub(crate) fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.started.as_mut()?.terminal.take()
+    }
+
+    /// What tells of its end.
+    pub(crate) fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.control.signal(signal, Scope::Tree)
+    }
+
+    pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        self.control.signal(signal, Scope::Group)
+    }
+
+    pub(crate) fn start_kill(&self) -> io::Result<()> {
+        self.control.say(&Request::Kill)
+    }
+
+    /// Waits for its end. Cancel-safe.
+    pub(crate) async fn wait(&self) -> Result<(Exit, ResourceUsage), ExecError> {
+        let outcome = self.control.outcome().await?;
+        self.judge(outcome)
+    }
+
+    pub(crate) fn try_wait(&self) -> Result<Option<(Exit, ResourceUsage)>, ExecError> {
+        match self.control.try_outcome()? {
+            Some(outcome) => self.judge(outcome).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn judge(&self, outcome: Outcome) -> Result<(Exit, ResourceUsage), ExecError> {
+        match outcome {
+            Outcome::Exited(exit, usage) => Ok((exit, usage)),
+            Outcome::Failed(error) => Err(error.into()),
+            Outcome::Lost => {
+                self.connection.note_loss();
+                Err(LinkError::Lost.into())
+            }
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The agent kills what its caller hangs up on, unless it was told to let go.
+        if self.on_drop == OnDrop::Detach {
+            let _ = self.control.say(&Request::Release);
+        }
+    }
+}

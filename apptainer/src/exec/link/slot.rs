@@ -1,0 +1,70 @@
+//! Where a place's link is kept, and made when it is first needed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::LinkError;
+use super::connection::Connection;
+use super::launch::launch;
+use crate::exec::{ExecError, Place};
+
+/// The link of one place, for all commands there.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    reached: Mutex<Option<Reached>>,
+    /// Held by whoever makes the link, so that it is made once.
+    making: tokio::sync::Mutex<()>,
+}
+
+/// How commands get to a place.
+#[derive(Debug, Clone)]
+pub(crate) enum Reached {
+    /// By an agent there.
+    Agent(Arc<Connection>),
+    /// By an `apptainer exec` each: no agent runs there.
+    Cli,
+}
+
+impl Slot {
+    /// The way to the place; made, where there is none or the last one is lost.
+    ///
+    /// Cancel-safe: whoever comes next makes it.
+    pub(crate) async fn reach(&self, place: &Place) -> Result<Reached, ExecError> {
+        if let Some(reached) = self.known() {
+            return Ok(reached);
+        }
+        let _alone = self.making.lock().await;
+        // Somebody else may have made it meanwhile.
+        if let Some(reached) = self.known() {
+            return Ok(reached);
+        }
+        let reached = match launch(place).await {
+            Ok(connection) => Reached::Agent(connection),
+            Err(ExecError::Link(LinkError::NoAgent { reason })) => {
+                tracing::warn!(
+                    reason,
+                    "no exec agent runs in this container: each command takes an `apptainer exec`"
+                );
+                Reached::Cli
+            }
+            Err(error) => return Err(error),
+        };
+        let mut kept = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(reached.clone());
+        Ok(reached)
+    }
+
+    /// The way to it, if that is known.
+    pub(crate) fn known(&self) -> Option<Reached> {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*reached {
+            Some(Reached::Agent(connection)) if connection.is_lost() => None,
+            reached => reached.clone(),
+        }
+    }
+
+    /// Forgets a link, which ends when nobody else uses it.
+    pub(crate) fn forget(&self) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        *reached = None;
+    }
+}

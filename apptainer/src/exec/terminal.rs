@@ -1,0 +1,96 @@
+//! The caller's end of a command's terminal.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use apptainer_sys::process::{Pty, WindowSize};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The other end of the terminal that a command runs at: what is written is as if it were
+/// typed, what is read is what the terminal shows.
+///
+/// Reading comes to its end when nothing has the terminal open any more. Dropping it hangs
+/// the terminal up: its processes get `SIGHUP`.
+#[derive(Debug)]
+pub struct ChildTerminal {
+    pty: AsyncFd<Pty>,
+}
+
+impl ChildTerminal {
+    /// Must be called in a tokio runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types whose descriptor may change; a Pty owns one \
+            descriptor from first to last"
+    )]
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let pty = Pty::from_controller(fd)?;
+        Ok(Self {
+            pty: AsyncFd::new(pty)?,
+        })
+    }
+
+    /// Changes its size; programs in its foreground get `SIGWINCH`.
+    pub fn resize(&self, size: WindowSize) -> io::Result<()> {
+        self.pty.get_ref().resize(size)
+    }
+
+    /// Its size.
+    pub fn size(&self) -> io::Result<WindowSize> {
+        self.pty.get_ref().size()
+    }
+}
+
+/// Nobody has the terminal open any more.
+fn is_closed(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EIO)
+}
+
+impl AsyncRead for ChildTerminal {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.pty.poll_read_ready(context))?;
+            let room = buffer.initialize_unfilled();
+            match ready.try_io(|pty| pty.get_ref().read(room)) {
+                Ok(Ok(length)) => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(Err(error)) if is_closed(&error) => return Poll::Ready(Ok(())),
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ChildTerminal {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.pty.poll_write_ready(context))?;
+            if let Ok(written) = ready.try_io(|pty| pty.get_ref().write(bytes)) {
+                return Poll::Ready(written);
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// A terminal has one end for both directions: it is hung up by dropping it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
