@@ -16,7 +16,8 @@
 //!   seconds, then until all have ended. The median of three such, of all subjects
 //!   in turn.
 //! - *MiB/s*: `busybox dd` writing 1 GiB of zeros, from its start to its end, read
-//!   and counted here with buffers of 256 KiB. The median of five, in turn.
+//!   and counted here with buffers of 256 KiB. Five turns, each of as many as are
+//!   started within a second; the median of all.
 //!
 //! A subject named `.. , 4 GiB` does what the one without does, in another process
 //! of this program's that has 4 GiB resident and is told over a pipe to do it; it
