@@ -454,8 +454,9 @@ impl Agent {
 
     /// Waits for all that has ended, orphans too.
     fn reap(&mut self) {
+        // At most one is pending, however many children it is for.
         let mut buffer = [0; 128];
-        while sys::read(&self.signals, &mut buffer).is_ok() {}
+        let _ = sys::read(&self.signals, &mut buffer);
         while let Ok((pid @ 1.., status, usage)) = sys::reap() {
             let Some(key) = self.commands.find(|command| command.pid == pid) else {
                 continue;
