@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Credit(Stream),
     /// Nobody will read that stream any more.
     Close(Stream),
+    /// All that was in that stream when the command ended has been sent.
+    Drained(Stream),
     /// Nobody holds the command any more. The channel is not used again.
     HangUp,
 }
@@ -74,6 +76,7 @@ impl Header {
             4 => (Kind::Credit(stream), 4, 4),
             5 => (Kind::Close(stream), 0, 0),
             6 => (Kind::HangUp, 0, 0),
+            7 => (Kind::Drained(stream), 0, 0),
             _ => return Err(Malformed),
         };
         let is_of_stream = !matches!(kind, Kind::Message | Kind::Words | Kind::HangUp);
@@ -104,6 +107,7 @@ impl Header {
             Kind::Credit(stream) => (4, stream),
             Kind::Close(stream) => (5, stream),
             Kind::HangUp => (6, Stream::Stdin),
+            Kind::Drained(stream) => (7, stream),
         };
         let [c0, c1, c2, c3] = self.channel.to_le_bytes();
         let [l0, l1, l2, l3] = self.length.to_le_bytes();

@@ -40,7 +40,6 @@ impl Mark {
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
-
 }
 
 /// The number of the command that an environment, which is read from this file, marks
