@@ -11,8 +11,9 @@ use crate::spawn::Origin;
 use crate::sys::{self, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Errno, Fd, Result};
 use crate::wire::Wire;
 
-/// How many times the input is read in a turn.
-const READS: usize = 4;
+/// How much of the input is read at once, and how many times in a turn.
+const READ: usize = 16 * 1024;
+const READS: usize = 8;
 
 /// What became of a frame.
 enum Done {
@@ -65,7 +66,7 @@ impl Agent {
     }
 
     pub(crate) fn hear_wire(&mut self) {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; READ];
         for _ in 0..READS {
             let Some(wire) = &self.wire else {
                 return;
@@ -106,7 +107,7 @@ impl Agent {
         if wire.is_full() {
             return false;
         }
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; READ];
         let backlog = &mut wire.incoming.backlog;
         let Some(bytes) = buffer.get_mut(..backlog.len()) else {
             self.cut();

@@ -12,6 +12,21 @@
 //! others may call. With `stream` its caller is at its standard input and output.
 #![no_std]
 #![no_main]
+#![warn(
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    unsafe_op_in_unsafe_fn
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a system call takes and gives machine words, whatever they stand for"
+)]
+#![expect(
+    clippy::many_single_char_names,
+    reason = "a system call's arguments have no other names"
+)]
 
 mod agent;
 mod caller;

@@ -25,7 +25,9 @@ impl Mark {
             text[at] = byte;
             at += 1;
         };
-        NAME.iter().for_each(|byte| put(*byte));
+        for byte in NAME {
+            put(*byte);
+        }
         for byte in token {
             put(digit(byte >> 4));
             put(digit(byte & 15));

@@ -31,15 +31,14 @@ impl<T> Places<T> {
 
     pub(crate) fn insert(&mut self, value: T) -> Result<Key> {
         let free = self.places.iter().position(|place| place.value.is_none());
-        let index = match free {
-            Some(index) => index,
-            None => {
-                self.places.push(Place {
-                    generation: 0,
-                    value: None,
-                })?;
-                self.places.len() - 1
-            }
+        let index = if let Some(index) = free {
+            index
+        } else {
+            self.places.push(Place {
+                generation: 0,
+                value: None,
+            })?;
+            self.places.len() - 1
         };
         let place = &mut self.places[index];
         place.value = Some(value);

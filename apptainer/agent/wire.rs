@@ -16,6 +16,7 @@ const QUEUED: usize = 256 * 1024;
 const FRAMES: usize = 64;
 
 /// Both directions, and all that they carry.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(crate) struct Wire {
     input: Fd,
     output: Fd,
