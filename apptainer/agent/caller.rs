@@ -37,6 +37,7 @@ impl Agent {
     /// Hears what is said over a command's own socket.
     pub(crate) fn hear_caller(&mut self, key: Key) {
         let mut buffer = [0; 64];
+        let mut has_heard = true;
         loop {
             let Some(Command {
                 caller: Some(Caller::Socket(socket)),
@@ -48,8 +49,12 @@ impl Agent {
             let length = match socket::receive(socket, &mut buffer) {
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Ok(message) if message.length > 0 => message.length,
-                // The kernel calls it a reset where something was left unread.
-                received => return self.hang_up(key, received.is_ok()),
+                // It has left something unread. What it said before comes after this.
+                Err(_) if has_heard => {
+                    has_heard = false;
+                    continue;
+                }
+                _ => return self.hang_up(key, has_heard),
             };
             // Nothing else is said here; whoever says it gets no answer.
             if let Ok(request) = Request::decode(&buffer[..length]) {

@@ -98,6 +98,8 @@ impl Control {
     fn hear(&self, told: &mut Told) -> io::Result<()> {
         let mut buffer = [0; Reply::MAX];
         let packet = match self.socket.get_ref().receive(&mut buffer) {
+            // The agent has not read all that it was told. What it said comes after this.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) if is_gone(&error) => {
                 told.outcome = Some(Outcome::Lost);
                 return Ok(());
@@ -215,4 +217,35 @@ fn resource_usage(usage: &protocol::Usage) -> ResourceUsage {
     resources.voluntary_switches = usage.voluntary_switches;
     resources.involuntary_switches = usage.involuntary_switches;
     resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_agent_said_before_it_closed_is_heard() {
+        let (ours, theirs) = Seqpacket::pair().unwrap();
+        let control = Control::new(ours).unwrap();
+        let mut bytes = Vec::new();
+        let usage = protocol::Usage::default();
+        let end = End::Code(3);
+        Reply::Exited { end, usage }.encode(&mut bytes);
+        // Closed with something unread: a reset, for the other end.
+        control.signal(Signal::TERM, Scope::Tree).unwrap();
+        theirs.send(&bytes, &[]).unwrap();
+        drop(theirs);
+        let outcome = control.outcome().await.unwrap();
+        assert!(matches!(outcome, Outcome::Exited(Exit::Code(3), _)), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_says_nothing_is_lost() {
+        let (ours, theirs) = Seqpacket::pair().unwrap();
+        let control = Control::new(ours).unwrap();
+        control.signal(Signal::TERM, Scope::Tree).unwrap();
+        drop(theirs);
+        let outcome = control.outcome().await.unwrap();
+        assert!(matches!(outcome, Outcome::Lost), "{outcome:?}");
+    }
 }
