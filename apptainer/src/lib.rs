@@ -39,6 +39,7 @@ mod error;
 pub mod exec;
 pub mod image;
 pub mod instance;
+mod lock;
 mod process;
 
 pub use apptainer_sys as sys;

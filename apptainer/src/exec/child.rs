@@ -124,6 +124,15 @@ impl Child {
         }
     }
 
+    /// Its number among the commands of its [link](super::Link), by which it can be
+    /// [found again](super::Link::reattach). With [`Mechanism::Cli`] it has none.
+    pub fn number(&self) -> Option<u64> {
+        match &self.body {
+            Body::Cli(_) => None,
+            Body::Remote(remote) => remote.number(),
+        }
+    }
+
     /// By which way it reached its container.
     pub fn mechanism(&self) -> Mechanism {
         match self.body {

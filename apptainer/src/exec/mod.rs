@@ -21,7 +21,9 @@ pub use apptainer_sys::process::WindowSize;
 pub use child::Child;
 pub use command::Command;
 pub use error::ExecError;
-pub use link::{Carrier, Link, LinkError, StartError, StartStage};
+pub use link::{
+    Carrier, CommandInfo, Link, LinkBuilder, LinkError, OnDisconnect, StartError, StartStage,
+};
 pub use output::Output;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use rlimit::{Resource, UNLIMITED};

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use apptainer_sys::state::ConfigDir;
 use apptainer_sys::state::instance::{Record, Records};
 
-use super::lock::NameLock;
+use super::lock::try_lock;
 use super::processes::Processes;
+use crate::lock::FileLock;
 
 /// What an instance leaves on disk.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Remains {
     /// Whoever has begun to start another of this name has the name's lock: then
     /// the record is theirs to replace.
     pub(super) fn clear(&self, config: &ConfigDir) {
-        if let Ok(Some(_lock)) = NameLock::try_take(config, &self.name) {
+        if let Ok(Some(_lock)) = try_lock(config, &self.name) {
             // One that cannot be read is being written, past our lock.
             let is_over = self.records.read(&self.name).is_ok_and(is_over);
             if is_over {
@@ -81,11 +82,11 @@ impl Remains {
 #[derive(Debug)]
 pub(super) struct Starting {
     remains: Remains,
-    lock: Mutex<Option<NameLock>>,
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl Starting {
-    pub(super) fn new(remains: Remains, lock: NameLock) -> Self {
+    pub(super) fn new(remains: Remains, lock: FileLock) -> Self {
         Self {
             remains,
             lock: Mutex::new(Some(lock)),
@@ -97,7 +98,7 @@ impl Starting {
         self.lock().take();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<NameLock>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<FileLock>> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

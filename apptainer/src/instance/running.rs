@@ -84,6 +84,10 @@ impl Instance {
         }
     }
 
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     /// A command in the instance.
     ///
     /// The environment, working directory and privileges are the

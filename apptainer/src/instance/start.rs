@@ -14,7 +14,7 @@ use apptainer_sys::process::{Session, Spawn, Stdio};
 use apptainer_sys::state::instance::{Records, is_valid_name};
 
 use super::list::{records, running};
-use super::lock::NameLock;
+use super::lock::try_lock;
 use super::processes::Processes;
 use super::remains::{Naming, Remains, Starting};
 use super::{Instance, InstanceError};
@@ -62,7 +62,7 @@ impl Container {
         let taken = || InstanceError::NameTaken {
             name: name.to_owned(),
         };
-        let lock = NameLock::try_take(client.config_dir(), name).map_err(io_error)?;
+        let lock = try_lock(client.config_dir(), name).map_err(io_error)?;
         let lock = lock.ok_or_else(taken)?;
         if running(&records, name).await?.is_some() {
             return Err(taken());

@@ -62,6 +62,11 @@ impl Running {
         self.kept.push(Box::new(value));
     }
 
+    /// Lets it go on when this is dropped.
+    pub(crate) fn let_go(&mut self) {
+        self.on_drop = OnDrop::Detach;
+    }
+
     /// Gives back what it [keeps](Self::keep).
     pub(crate) fn release(&mut self) -> Vec<Box<dyn Any + Send>> {
         std::mem::take(&mut self.kept)

@@ -12,9 +12,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::control::is_gone;
-use super::protocol::{Reply, Request};
+use super::protocol::{Listed, Reply, Request};
+use super::socket::Address;
 use super::{LinkError, protocol};
-use crate::process::Running;
+use crate::process::{Ended, Running};
 
 /// An agent, and the way to it. The agent ends when this is dropped, and with it what it
 /// has started.
@@ -23,12 +24,11 @@ use crate::process::Running;
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Seqpacket,
-    /// The `apptainer` that the agent runs in.
+    /// The `apptainer` that the agent runs in, where we have started it.
     process: Mutex<Option<Running>>,
-    /// The agent's pid, as the host numbers it.
-    pid: Option<Pid>,
-    /// Marks what the agent starts.
-    token: [u8; 16],
+    /// Where the agent is found again, if its commands go on without their callers.
+    address: Option<Address>,
+    agent: Agent,
     is_lost: AtomicBool,
     /// For what is asked and answered over the socket itself: one at a time.
     conversation: tokio::sync::Mutex<()>,
@@ -37,21 +37,32 @@ pub(crate) struct Connection {
     null: OnceLock<OwnedFd>,
 }
 
+/// An agent that has said who it is.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// As the host numbers it, where the host can see it.
+    pub(super) pid: Option<Pid>,
+    /// The same, where somebody else has started it.
+    pub(super) pidfd: Option<PidFd>,
+    /// Marks what it starts.
+    pub(super) token: [u8; 16],
+}
+
 /// What waits for the agent to have room for another request.
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Connection {
     pub(super) fn new(
         socket: Seqpacket,
-        process: Running,
-        pid: Option<Pid>,
-        token: [u8; 16],
+        process: Option<Running>,
+        address: Option<Address>,
+        agent: Agent,
     ) -> Self {
         Self {
             socket,
-            process: Mutex::new(Some(process)),
-            pid,
-            token,
+            process: Mutex::new(process),
+            address,
+            agent,
             is_lost: AtomicBool::new(false),
             conversation: tokio::sync::Mutex::default(),
             pings: AtomicU64::new(0),
@@ -59,8 +70,13 @@ impl Connection {
         }
     }
 
+    /// Whether its commands go on without their callers.
+    pub(super) fn is_detached(&self) -> bool {
+        self.address.is_some()
+    }
+
     pub(super) fn pid(&self) -> Option<Pid> {
-        self.pid
+        self.agent.pid
     }
 
     /// `/dev/null`, open for reading and writing.
@@ -81,7 +97,7 @@ impl Connection {
     /// what had cut itself loose, which is killed here.
     pub(super) fn note_loss(&self) {
         if !self.is_lost.swap(true, Ordering::AcqRel)
-            && let Err(error) = kill_marked(&self.token)
+            && let Err(error) = kill_marked(&self.agent.token)
         {
             tracing::warn!(%error, "cannot look for what a lost exec agent has left");
         }
@@ -129,36 +145,98 @@ impl Connection {
         })
     }
 
-    /// Asks something, and waits for the answer to it: others are to what was asked by
-    /// somebody who did not wait.
-    async fn ask(&self, request: &Request<'_>, answer: &Reply) -> Result<(), LinkError> {
-        let _alone = self.conversation.lock().await;
+    /// Asks something, and waits for the answer to it. Only in a conversation.
+    async fn ask<T>(
+        &self,
+        request: &Request<'_>,
+        mut answer: impl FnMut(Reply) -> Option<T>,
+    ) -> Result<T, LinkError> {
         let mut message = Vec::with_capacity(64);
         request.encode(&mut message);
         self.send(&message, &[]).await?;
-        while hear(&self.socket).await?.0 != *answer {}
-        Ok(())
+        loop {
+            match hear(&self.socket).await {
+                // Others are to what was asked by somebody who did not wait.
+                Ok((reply, _)) => {
+                    if let Some(answer) = answer(reply) {
+                        return Ok(answer);
+                    }
+                }
+                Err(error) => {
+                    if matches!(error, LinkError::Lost) {
+                        self.note_loss();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The same with something that has one answer only.
+    async fn expect(&self, request: &Request<'_>, expected: Reply) -> Result<(), LinkError> {
+        self.ask(request, |reply| (reply == expected).then_some(()))
+            .await
+    }
+
+    async fn ping_alone(&self) -> Result<(), LinkError> {
+        let number = self.pings.fetch_add(1, Ordering::Relaxed);
+        self.expect(&Request::Ping(number), Reply::Pong(number))
+            .await
     }
 
     /// Whether the agent answers. Cancel-safe.
     pub(super) async fn ping(&self) -> Result<(), LinkError> {
-        let number = self.pings.fetch_add(1, Ordering::Relaxed);
-        self.ask(&Request::Ping(number), &Reply::Pong(number)).await
+        let _alone = self.conversation.lock().await;
+        self.ping_alone().await
+    }
+
+    /// The agent's commands, in the order in which they were started. Cancel-safe.
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, LinkError> {
+        let _alone = self.conversation.lock().await;
+        // After this there is no answer left to a list that nobody waited for.
+        self.ping_alone().await?;
+        let mut commands = Vec::new();
+        let mut last = 0;
+        loop {
+            let request = Request::List(last);
+            let listed = self.ask(&request, |reply| match reply {
+                Reply::Listed(listed) => Some(listed),
+                _ => None,
+            });
+            match listed.await? {
+                Some(listed) if listed.id > last => {
+                    last = listed.id;
+                    commands.push(listed);
+                }
+                _ => return Ok(commands),
+            }
+        }
     }
 
     /// Ends the agent, and all that it has started, and waits until they are gone.
     pub(super) async fn close(&self) -> Result<(), LinkError> {
-        match self.ask(&Request::Goodbye, &Reply::Farewell).await {
+        let failed = |source| LinkError::Io {
+            doing: "wait for the exec agent's end",
+            source,
+        };
+        let _alone = self.conversation.lock().await;
+        match self.expect(&Request::Goodbye, Reply::Farewell).await {
             Ok(()) | Err(LinkError::Lost) => {}
             Err(error) => return Err(error),
         }
         self.is_lost.store(true, Ordering::Release);
         let process = self.take_process();
         if let Some(mut process) = process {
-            process.wait().await.map_err(|source| LinkError::Io {
-                doing: "wait for the exec agent's end",
-                source,
-            })?;
+            process.wait().await.map_err(failed)?;
+        } else if let Some(pidfd) = &self.agent.pidfd {
+            Ended::of(pidfd)
+                .map_err(failed)?
+                .wait()
+                .await
+                .map_err(failed)?;
+        }
+        if let Some(address) = &self.address {
+            address.clean_up();
         }
         Ok(())
     }
@@ -173,8 +251,10 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Others may have a copy of the descriptor for a moment.
         let _ = self.socket.shut_down();
-        if let Some(process) = self.take_process() {
-            process.expect_end();
+        match self.take_process() {
+            Some(process) if self.is_detached() => drop(process),
+            Some(process) => process.expect_end(),
+            None => {}
         }
     }
 }
@@ -208,6 +288,8 @@ pub(super) async fn hear(socket: &Seqpacket) -> Result<(Reply, Option<Pid>), Lin
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 ready.readable().await.map_err(failed)?.clear_ready();
             }
+            // What it said before comes after this.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             Err(error) if is_gone(&error) => return Err(LinkError::Lost),
             Err(error) => return Err(failed(error)),
         }

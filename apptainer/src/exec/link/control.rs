@@ -32,6 +32,7 @@ struct Told {
 /// That a command runs.
 #[derive(Debug)]
 pub(super) struct Started {
+    pub(super) id: u64,
     pub(super) pid: u32,
     /// The end of its terminal that shows it.
     pub(super) terminal: Option<OwnedFd>,
@@ -107,9 +108,9 @@ impl Control {
             packet => packet?,
         };
         match Reply::decode(&buffer[..packet.length]) {
-            Ok(Reply::Started { pid, .. }) => {
+            Ok(Reply::Started { id, pid }) => {
                 let terminal = packet.fds.into_iter().next();
-                told.started = Some(Started { pid, terminal });
+                told.started = Some(Started { id, pid, terminal });
             }
             Ok(Reply::Failed { stage, error }) => {
                 let error = StartError::new(stage, error);
@@ -236,7 +237,10 @@ mod tests {
         theirs.send(&bytes, &[]).unwrap();
         drop(theirs);
         let outcome = control.outcome().await.unwrap();
-        assert!(matches!(outcome, Outcome::Exited(Exit::Code(3), _)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Exited(Exit::Code(3), _)),
+            "{outcome:?}"
+        );
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Why an agent did not start a command, or could not be started.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::protocol::Stage;
 use crate::error::ApptainerFailure;
@@ -118,6 +119,50 @@ pub enum LinkError {
         oldest: u16,
         /// The newest that it speaks.
         newest: u16,
+    },
+    /// There is a detached link already, or one is being made; nothing was started.
+    #[error(
+        "make a link at {}: there is one already; attach to it, or choose another path",
+        .path.display()
+    )]
+    InUse {
+        /// Where its socket is.
+        path: PathBuf,
+    },
+    /// No agent listens there: it has ended, or was never there.
+    #[error("attach to the link at {}: no exec agent listens there any more", .path.display())]
+    NotThere {
+        /// Where its socket is, or should be.
+        path: PathBuf,
+    },
+    /// The link is another user's.
+    #[error("attach to the link at {}: it belongs to another user", .path.display())]
+    NotOurs {
+        /// Where its socket is.
+        path: PathBuf,
+    },
+    /// A link's socket may only be where nobody else gets to; nothing was started.
+    #[error(
+        "make a link in {}: its socket needs a directory of your own that nobody else may \
+         enter (mode 0700)",
+        .path.display()
+    )]
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The agent knows no command of this number: there was none, or somebody has heard
+    /// how it ended.
+    #[error("attach to command {number}: there is none, or it has ended and that was told")]
+    NoSuchCommand {
+        /// The number.
+        number: u64,
+    },
+    /// Somebody holds the command.
+    #[error("attach to command {number}: a program holds it")]
+    CommandHeld {
+        /// The number.
+        number: u64,
     },
     /// The agent has ended, and with it all that it had started: its container was
     /// stopped, or it was killed.

@@ -1,22 +1,22 @@
 //! `Link`, as callers have it.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use apptainer_sys::process::Pid;
 
-use super::LinkError;
 use super::connection::Connection;
-use super::launch::launch;
-use crate::container::Container;
-use crate::exec::{Command, ExecError, Way};
+use super::launch::attach;
+use super::{LinkError, Remote};
+use crate::exec::{Child, Command, ExecError, Way};
 
 /// A container that is there for commands: nothing runs in it but an agent, which starts
-/// them.
+/// them. Or an agent in an instance, besides what that runs.
 ///
 /// It costs one `apptainer exec`, and each command after that about what a process on the
-/// host costs. Dropped with all of its commands, it ends; [`close`](Self::close) also
-/// waits for that.
+/// host costs. Dropped with all of its commands, it ends, unless it is
+/// [detached](super::OnDisconnect::Detach); [`close`](Self::close) also waits for that.
 ///
 /// ```no_run
 /// # async fn example(image: apptainer::Image) -> Result<(), Box<dyn std::error::Error>> {
@@ -29,26 +29,57 @@ use crate::exec::{Command, ExecError, Way};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// One that outlives the program, and a command on it that another program waits for:
+///
+/// ```no_run
+/// # async fn example(image: apptainer::Image) -> Result<(), Box<dyn std::error::Error>> {
+/// use apptainer::exec::{Link, OnDisconnect};
+///
+/// let socket = "/run/user/1000/my-service/link";
+/// let link = image.container().link().on_disconnect(OnDisconnect::Detach(socket.into())).await?;
+/// let log = std::fs::File::create("train.log")?;
+/// let child = link.command("./train").stdout(log).kill_on_drop(false).spawn().await?;
+/// let number = child.number();
+///
+/// // Later, elsewhere:
+/// let link = Link::attach(socket).await?;
+/// for command in link.commands().await? {
+///     let status = link.reattach(command.number).await?.wait().await?;
+///     println!("{}: {status}", command.number);
+/// }
+/// link.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Link {
     connection: Arc<Connection>,
 }
 
-impl Container {
-    /// Makes a container for commands.
-    ///
-    /// Unlike those of [`command`](Self::command) they share it: its processes, its
-    /// `/tmp`, its writable layer. Their environment and working directory are what an
-    /// `apptainer exec` would have given them when the link was made.
-    ///
-    /// Dropping the future ends what has been started.
-    pub async fn link(&self) -> Result<Link, ExecError> {
-        let connection = launch(&self.place()).await?;
-        Ok(Link { connection })
-    }
+/// A command on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct CommandInfo {
+    /// Its number, which no other command on the link has.
+    pub number: u64,
+    /// Its pid, as its container numbers it; `None` once it has ended.
+    pub pid: Option<Pid>,
 }
 
 impl Link {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
+    }
+
+    /// Finds a link again that was [detached](super::OnDisconnect::Detach), in this program or
+    /// another of the same user on the same host. Several may use it at a time.
+    ///
+    /// Dropping the future leaves it as it is.
+    pub async fn attach(socket: impl AsRef<Path>) -> Result<Self, LinkError> {
+        attach(socket.as_ref()).await.map(Self::new)
+    }
+
     /// A command in the container.
     ///
     /// The program is a path in it, or a name on its `PATH`.
@@ -66,7 +97,33 @@ impl Link {
         self.connection.ping().await
     }
 
-    /// Kills what still runs, and waits until all of it is gone: processes and mounts.
+    /// Its commands, whoever started them, in the order in which they were started.
+    ///
+    /// Those that run; and of a [detached](super::OnDisconnect::Detach) link the last 1024 that
+    /// have ended without anybody hearing of it. Cancel-safe.
+    pub async fn commands(&self) -> Result<Vec<CommandInfo>, LinkError> {
+        let listed = self.connection.list().await?;
+        let commands = listed.into_iter().map(|listed| CommandInfo {
+            number: listed.id,
+            pid: Pid::try_from(listed.pid)
+                .ok()
+                .filter(|_| listed.end.is_none()),
+        });
+        Ok(commands.collect())
+    }
+
+    /// Takes over a command of a [detached](super::OnDisconnect::Detach) link that nobody
+    /// holds: to wait for it, also when it has ended, to signal it or to kill it. Its streams
+    /// stay what they are.
+    ///
+    /// Dropped, it goes on as before. Dropping the future leaves it as it is.
+    pub async fn reattach(&self, number: u64) -> Result<Child, ExecError> {
+        let remote = Remote::attach(Arc::clone(&self.connection), number).await?;
+        Child::remote(remote, [None, None, None])
+    }
+
+    /// Kills what still runs, and waits until all of it is gone: processes, and the mounts of
+    /// the container where it was made for the link by this program.
     ///
     /// Clones of the link, and commands, find it [lost](LinkError::Lost).
     pub async fn close(self) -> Result<(), LinkError> {

@@ -1,117 +1,175 @@
 //! Starting an agent.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use apptainer_sys::exit::{Failure, FailureKind};
-use apptainer_sys::process::{Exit, Seqpacket, Session, Stdio};
+use apptainer_sys::process::{PidFd, Seqpacket, Session, Stdio};
 
-use super::connection::{Connection, hear};
+use super::connection::{Agent, Connection, hear};
 use super::protocol::{Hello, Orphans, Reply, Request, VERSION};
+use super::socket::{Address, Listening};
 use super::{Carrier, LinkError};
 use crate::error::ApptainerFailure;
 use crate::exec::{ExecError, Place};
 use crate::process::{OnDrop, Running};
 
-/// The numbers that the agent's program and its end of the link have. High enough that
+/// The numbers that the agent's program, its end of the link and its listening socket have. High enough that
 /// nothing else has them, low enough for a limit of 256.
 const PROGRAM: i32 = 200;
 const LINK: i32 = 201;
+const LISTENER: i32 = 202;
+
+/// How long an agent that runs may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was started, and what tells why it did not come up.
 struct Launched {
     running: Running,
     socket: Seqpacket,
-    argv: Vec<std::ffi::OsString>,
-    program: std::path::PathBuf,
+    argv: Vec<OsString>,
+    program: PathBuf,
     /// A file, so that nobody has to read it and nobody can be stopped by it.
     stderr: File,
 }
 
-/// Starts an agent where `place` is.
+/// Starts an agent where `place` is; one that callers find again, where a socket for them is
+/// given.
 ///
 /// Dropping the future ends what has been started.
-pub(super) async fn launch(place: &Place) -> Result<Arc<Connection>, ExecError> {
+pub(super) async fn launch(
+    place: &Place,
+    listening: Option<Listening>,
+) -> Result<Arc<Connection>, ExecError> {
     let mut refused = None;
     for carrier in Carrier::ALL {
-        match attempt(place, carrier).await {
+        match attempt(place, carrier, listening.as_ref()).await {
             Err(ExecError::Link(LinkError::NoAgent { reason })) => {
                 tracing::debug!(reason, ?carrier, "the exec agent does not run as this");
                 refused = Some(reason);
             }
-            launched => return launched,
+            Err(error) => return Err(error),
+            Ok((socket, mut running, agent)) => {
+                let address = listening.map(Listening::keep);
+                if address.is_some() {
+                    running.let_go();
+                }
+                let connection = Connection::new(socket, Some(running), address, agent);
+                return Ok(Arc::new(connection));
+            }
         }
     }
     let reason = refused.unwrap_or_default();
     Err(LinkError::NoAgent { reason }.into())
 }
 
-async fn attempt(place: &Place, carrier: Carrier) -> Result<Arc<Connection>, ExecError> {
-    let io_error = |doing| move |source| LinkError::Io { doing, source };
+/// Connects to an agent that was left running.
+///
+/// Dropping the future leaves it as it is.
+pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
+    let (address, socket) = Address::connect(path)?;
+    socket
+        .tell_senders()
+        .map_err(io_error("listen to a link"))?;
+    // It has one already, which counts.
+    greet(&socket, Orphans::Keep, &[0; 16])?;
+    let answer = tokio::time::timeout(PATIENCE, welcome(&socket));
+    let mut agent = match answer.await {
+        // It ended just now.
+        Ok(Err(LinkError::Lost)) => {
+            return Err(LinkError::NotThere {
+                path: path.to_owned(),
+            });
+        }
+        Ok(answer) => answer?,
+        Err(elapsed) => return Err(io_error("attach to a link")(elapsed.into())),
+    };
+    agent.pidfd = match agent.pid.map(PidFd::open).transpose() {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
+        pidfd => pidfd.map_err(io_error("watch the exec agent"))?,
+    };
+    let connection = Connection::new(socket, None, Some(address), agent);
+    Ok(Arc::new(connection))
+}
+
+async fn attempt(
+    place: &Place,
+    carrier: Carrier,
+    listening: Option<&Listening>,
+) -> Result<(Seqpacket, Running, Agent), ExecError> {
     let program = carrier.program().map_err(|error| LinkError::NoAgent {
         reason: error.to_string(),
     })?;
-    let token = token().map_err(io_error("name the exec agent"))?;
-    let launched = start(place, program, &token)?;
-    let Launched {
-        mut running,
-        socket,
-        ..
-    } = launched;
+    let launched = start(place, program, listening)?;
     // Whichever comes first: on its end the socket is closed, but for what is said in it.
-    let answer = hear(&socket).await;
-    let (reply, pid) = match answer {
-        Err(LinkError::Lost) => {
-            let exit = running.wait().await?;
-            let told = Launched {
-                running,
-                socket,
-                ..launched
-            };
-            return Err(told.why(exit).into());
-        }
-        answer => answer?,
-    };
-    match reply {
-        Reply::Welcome(welcome) if welcome.version == VERSION => {
-            let connection = Connection::new(socket, running, pid, token);
-            Ok(Arc::new(connection))
-        }
-        Reply::Refused { oldest, newest } => Err(LinkError::Version { oldest, newest }.into()),
-        _ => {
-            let reason = "it does not speak the protocol".to_owned();
-            Err(LinkError::NoAgent { reason }.into())
-        }
+    match welcome(&launched.socket).await {
+        Err(LinkError::Lost) => Err(launched.why().await?.into()),
+        answer => Ok((launched.socket, launched.running, answer?)),
     }
 }
 
-fn start(place: &Place, program: OwnedFd, token: &[u8; 16]) -> Result<Launched, ExecError> {
-    let io_error = |doing| move |source| LinkError::Io { doing, source };
-    let (socket, theirs) = Seqpacket::pair().map_err(io_error("make a socket"))?;
-    socket.tell_senders().map_err(io_error("make a socket"))?;
-    // Lies there until the agent is up.
+/// Says hello, which lies there until the agent is up.
+fn greet(socket: &Seqpacket, orphans: Orphans, token: &[u8; 16]) -> Result<(), LinkError> {
     let hello = Hello {
         oldest: VERSION,
         newest: VERSION,
-        orphans: Orphans::Kill,
+        orphans,
         token: *token,
     };
     let mut message = Vec::with_capacity(64);
     Request::Hello(hello).encode(&mut message);
-    socket
-        .send(&message, &[])
-        .map_err(io_error("say hello to the exec agent"))?;
+    let sent = socket.send(&message, &[]);
+    sent.map_err(io_error("say hello to the exec agent"))
+}
+
+/// Waits for the agent to say who it is.
+async fn welcome(socket: &Seqpacket) -> Result<Agent, LinkError> {
+    match hear(socket).await? {
+        (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
+            pid,
+            pidfd: None,
+            token: welcome.token,
+        }),
+        (Reply::Refused { oldest, newest }, _) => Err(LinkError::Version { oldest, newest }),
+        _ => {
+            let reason = "it does not speak the protocol".to_owned();
+            Err(LinkError::NoAgent { reason })
+        }
+    }
+}
+
+fn io_error(doing: &'static str) -> impl Fn(io::Error) -> LinkError {
+    move |source| LinkError::Io { doing, source }
+}
+
+fn start(
+    place: &Place,
+    program: OwnedFd,
+    listening: Option<&Listening>,
+) -> Result<Launched, ExecError> {
+    let (socket, theirs) = Seqpacket::pair().map_err(io_error("make a socket"))?;
+    socket.tell_senders().map_err(io_error("make a socket"))?;
+    let orphans = match listening {
+        Some(_) => Orphans::Keep,
+        None => Orphans::Kill,
+    };
+    let token = token().map_err(io_error("name the exec agent"))?;
+    greet(&socket, orphans, &token)?;
 
     let stderr = tempfile::tempfile().map_err(io_error("make a temporary file"))?;
     let theirs_of_it = stderr
         .try_clone()
         .map_err(io_error("make a temporary file"))?;
-    let mut spawn = place.invocation(
-        format!("/proc/self/fd/{PROGRAM}"),
-        [LINK.to_string().into()],
-    )?;
+    let mut sockets: Vec<OsString> = vec![LINK.to_string().into()];
+    let listener = listening.map(Listening::listener).transpose();
+    let listener = listener.map_err(io_error("make a socket"))?;
+    sockets.extend(listener.as_ref().map(|_| LISTENER.to_string().into()));
+    let mut spawn = place.invocation(format!("/proc/self/fd/{PROGRAM}"), sockets)?;
     spawn
         .session(Session::NewSession)
         .stdin(Stdio::Null)
@@ -119,6 +177,9 @@ fn start(place: &Place, program: OwnedFd, token: &[u8; 16]) -> Result<Launched, 
         .stderr(Stdio::Fd(theirs_of_it.into()))
         .inherit(program, PROGRAM)
         .inherit(theirs.into(), LINK);
+    if let Some(listener) = listener {
+        spawn.inherit(listener, LISTENER);
+    }
     let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
     let running = Running::spawn(spawn, OnDrop::Kill)?;
     Ok(Launched {
@@ -131,8 +192,9 @@ fn start(place: &Place, program: OwnedFd, token: &[u8; 16]) -> Result<Launched, 
 }
 
 impl Launched {
-    /// Why the agent is not up, given how `apptainer` ended.
-    fn why(mut self, exit: Exit) -> LinkError {
+    /// Why the agent is not up: `apptainer` has ended, or is about to.
+    async fn why(mut self) -> io::Result<LinkError> {
+        let exit = self.running.wait().await?;
         let mut stderr = Vec::new();
         let read = self
             .stderr
@@ -142,7 +204,7 @@ impl Launched {
             tracing::warn!(%error, "cannot read what apptainer says");
         }
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        match Failure::diagnose(exit, stderr.as_bytes()) {
+        Ok(match Failure::diagnose(exit, stderr.as_bytes()) {
             Some(failure) if !is_of_agent(failure.kind) => {
                 LinkError::Apptainer(Box::new(ApptainerFailure {
                     program: self.program,
@@ -158,7 +220,7 @@ impl Launched {
             None => LinkError::NoAgent {
                 reason: format!("it ended at once: {exit}"),
             },
-        }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Links: agents in containers, which start commands there without an
 //! `apptainer exec` each.
 
+mod builder;
 mod connection;
 mod control;
 mod error;
@@ -13,9 +14,11 @@ mod protocol;
 mod remote;
 mod request;
 mod slot;
+mod socket;
 
+pub use builder::{LinkBuilder, OnDisconnect};
 pub use error::{LinkError, StartError, StartStage};
-pub use handle::Link;
+pub use handle::{CommandInfo, Link};
 pub use program::Carrier;
 
 pub(crate) use connection::Connection;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use apptainer_sys::process::{Exit, Pid, ResourceUsage, Seqpacket, Signal};
+use nix::libc;
 
 use super::connection::Connection;
 use super::control::{Control, Outcome, Started};
@@ -38,7 +39,7 @@ impl Remote {
     ) -> Result<Self, ExecError> {
         let manner = Manner {
             reports_start,
-            ends_with_caller: on_drop == OnDrop::Kill,
+            ends_with_caller: on_drop == OnDrop::Kill && !connection.is_detached(),
         };
         let refused = |error: io::Error| match error.raw_os_error() {
             Some(code) => StartError::on_host(StartStage::Request, code).into(),
@@ -62,6 +63,36 @@ impl Remote {
         })
     }
 
+    /// Takes over a command that nobody holds. Dropped, it goes on.
+    pub(crate) async fn attach(
+        connection: Arc<Connection>,
+        number: u64,
+    ) -> Result<Self, ExecError> {
+        let failed = |source| LinkError::Io {
+            doing: "attach to a command",
+            source,
+        };
+        let (ours, theirs) = Seqpacket::pair().map_err(failed)?;
+        let mut message = Vec::with_capacity(16);
+        Request::Attach(number).encode(&mut message);
+        connection.send(&message, &[theirs.as_fd()]).await?;
+        drop(theirs);
+        let mut remote = Self {
+            control: Arc::new(Control::new(ours)?),
+            connection,
+            started: None,
+            on_drop: OnDrop::Detach,
+        };
+        match remote.started().await {
+            Err(ExecError::Start(error)) => Err(match error.code() {
+                libc::ESRCH => LinkError::NoSuchCommand { number }.into(),
+                libc::EBUSY => LinkError::CommandHeld { number }.into(),
+                _ => error.into(),
+            }),
+            attached => attached.map(|()| remote),
+        }
+    }
+
     /// Waits until it runs.
     pub(crate) async fn started(&mut self) -> Result<(), ExecError> {
         match self.control.started().await? {
@@ -77,6 +108,11 @@ impl Remote {
     pub(crate) fn pid(&self) -> Option<Pid> {
         let started = self.started.as_ref()?;
         Pid::try_from(started.pid).ok()
+    }
+
+    /// Its number among the agent's commands, if it was asked to tell.
+    pub(crate) fn number(&self) -> Option<u64> {
+        Some(self.started.as_ref()?.id)
     }
 
     /// The end of its terminal that shows it.
@@ -128,9 +164,12 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // The agent kills what its caller hangs up on, unless it was told to let go.
-        if self.on_drop == OnDrop::Detach {
-            let _ = self.control.say(&Request::Release);
-        }
+        // The agent kills what its caller hangs up on, unless it was told to let go; where it
+        // keeps what is hung up on, it has to be told to kill.
+        let _ = match (self.on_drop, self.connection.is_detached()) {
+            (OnDrop::Detach, _) => self.control.say(&Request::Release),
+            (OnDrop::Kill, true) => self.control.say(&Request::Kill),
+            (OnDrop::Kill, false) => Ok(()),
+        };
     }
 }

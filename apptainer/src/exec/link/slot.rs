@@ -51,7 +51,7 @@ impl Slot {
         if let Some(reached) = self.known() {
             return Ok(reached);
         }
-        let reached = match launch(&self.place).await {
+        let reached = match launch(&self.place, None).await {
             Ok(connection) => Reached::Agent(connection),
             Err(ExecError::Link(LinkError::NoAgent { reason })) => {
                 tracing::warn!(

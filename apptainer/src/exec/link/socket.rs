@@ -1,0 +1,251 @@
+//! Where detached links are found again: sockets on the host's file system.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use apptainer_sys::process::{Seqpacket, listen_at};
+
+use super::LinkError;
+use crate::lock::FileLock;
+
+/// A socket that an agent will listen at. Dropped before it does, it is removed.
+#[derive(Debug)]
+pub(super) struct Listening {
+    address: Address,
+    listener: OwnedFd,
+    /// Held until the agent is up, or will never be.
+    _lock: FileLock,
+    is_kept: bool,
+}
+
+/// The path of a socket, whose folder is there.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    path: PathBuf,
+}
+
+impl Listening {
+    /// Makes the socket, and its folder where there is none. One that nobody listens at any
+    /// more is replaced.
+    pub(super) fn at(path: &Path) -> Result<Self, LinkError> {
+        let failed = |source| LinkError::Io {
+            doing: "make the socket of a link",
+            source,
+        };
+        let in_use = |address: Address| LinkError::InUse { path: address.path };
+        let path = std::path::absolute(path).map_err(failed)?;
+        let address = Address { path };
+        make_private(address.folder())?;
+        // Whoever has it is making the link.
+        let Some(lock) = address.lock().map_err(failed)? else {
+            return Err(in_use(address));
+        };
+        if !address.remove_if_stale().map_err(failed)? {
+            return Err(in_use(address));
+        }
+        let listener = address.reach(listen_at).map_err(failed)?;
+        Ok(Self {
+            address,
+            listener,
+            _lock: lock,
+            is_kept: false,
+        })
+    }
+
+    /// Another descriptor of what the agent accepts callers at.
+    pub(super) fn listener(&self) -> io::Result<OwnedFd> {
+        self.listener.try_clone()
+    }
+
+    /// Leaves it to the agent.
+    pub(super) fn keep(mut self) -> Address {
+        self.is_kept = true;
+        self.address.clone()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.address.path);
+        }
+    }
+}
+
+impl Address {
+    /// Connects to the agent that listens there, if it is of the same user.
+    pub(super) fn connect(path: &Path) -> Result<(Self, Seqpacket), LinkError> {
+        let failed = |source| LinkError::Io {
+            doing: "connect to a link",
+            source,
+        };
+        let path = std::path::absolute(path).map_err(failed)?;
+        let address = Self { path };
+        let socket = match address.reach(Seqpacket::connect) {
+            Ok(socket) => socket,
+            Err(error) if is_nobody(&error) => {
+                return Err(LinkError::NotThere { path: address.path });
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if socket.peer_user().map_err(failed)? != nix::unistd::geteuid().as_raw() {
+            return Err(LinkError::NotOurs { path: address.path });
+        }
+        Ok((address, socket))
+    }
+
+    /// Takes away what is left when the agent has ended.
+    pub(super) fn clean_up(&self) {
+        // Whoever has the lock is about to replace it.
+        let removed = self.lock().and_then(|lock| match lock {
+            Some(_lock) => self.remove_if_stale(),
+            None => Ok(true),
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket of a link");
+        }
+    }
+
+    /// Whether nobody listens there; if so, nothing is there afterwards.
+    fn remove_if_stale(&self) -> io::Result<bool> {
+        match self.reach(Seqpacket::connect) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) if is_nobody(&error) => {
+                // The kernel says the same of files of any kind.
+                if !fs::symlink_metadata(&self.path)?.file_type().is_socket() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::remove_file(&self.path).map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lock(&self) -> io::Result<Option<FileLock>> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        FileLock::try_take(Path::new(&path))
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Uses the socket by a path that is short enough: those of sockets may have 107 bytes.
+    fn reach<T>(&self, using: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let folder = File::open(self.folder())?;
+        let name = self.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        using(&folder_path.join(name))
+    }
+}
+
+/// Whether an error says that nobody listens at a path.
+fn is_nobody(error: &io::Error) -> bool {
+    let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    nobody.contains(&error.kind())
+}
+
+/// Sees to it that a folder is there, and that nobody else may enter it.
+fn make_private(folder: &Path) -> Result<(), LinkError> {
+    let failed = |source| LinkError::Io {
+        doing: "make the folder of a link's socket",
+        source,
+    };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(failed)?;
+    let found = fs::metadata(folder).map_err(failed)?;
+    let is_ours = found.uid() == nix::unistd::geteuid().as_raw();
+    let is_open = found.permissions().mode() & 0o077 != 0;
+    if is_ours && !is_open {
+        Ok(())
+    } else {
+        let path = folder.to_owned();
+        Err(LinkError::NotPrivate { path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn private() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        folder
+    }
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_socket_is_there_once() {
+        let folder = private();
+        let path = folder.path().join("link");
+        let listening = Listening::at(&path).unwrap();
+        assert!(matches!(Listening::at(&path), Err(LinkError::InUse { .. })));
+        let listener = listening.listener().unwrap();
+        listening.keep();
+        assert!(matches!(Listening::at(&path), Err(LinkError::InUse { .. })));
+        Address::connect(&path).unwrap();
+        drop(listener);
+    }
+
+    #[test]
+    fn a_stale_one_is_replaced() {
+        let folder = private();
+        let path = folder.path().join("link");
+        Listening::at(&path).unwrap().keep();
+        assert_eq!(names(folder.path()), ["link"]);
+        let error = Address::connect(&path).unwrap_err();
+        assert!(matches!(error, LinkError::NotThere { .. }), "{error}");
+        Listening::at(&path).unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn only_a_stale_one_is_cleaned_up() {
+        let folder = private();
+        let path = folder.path().join("link");
+        let listening = Listening::at(&path).unwrap();
+        let listener = listening.listener().unwrap();
+        let address = listening.keep();
+        address.clean_up();
+        assert_eq!(names(folder.path()), ["link"]);
+        drop(listener);
+        address.clean_up();
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let folder = private();
+        let path = folder.path().join("link");
+        fs::write(&path, "precious").unwrap();
+        Listening::at(&path).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        let folder = private();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Listening::at(&folder.path().join("link")).unwrap_err();
+        assert!(matches!(error, LinkError::NotPrivate { .. }), "{error}");
+        Listening::at(&folder.path().join("made/for/it")).unwrap();
+    }
+
+    #[test]
+    fn a_path_may_be_long() {
+        let folder = private();
+        let path = folder.path().join("x".repeat(200)).join("link");
+        Listening::at(&path).unwrap();
+    }
+}
