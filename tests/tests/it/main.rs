@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod cgroup;
+mod detach;
 mod discover;
 mod environment;
 mod examples;

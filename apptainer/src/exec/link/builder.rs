@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use apptainer_sys::command::ActionOptions;
+
 use super::Link;
 use super::launch::launch;
 use super::socket::Listening;
@@ -48,6 +50,13 @@ impl LinkBuilder {
     /// What becomes of its commands when this program goes away. They are killed by default.
     pub fn on_disconnect(mut self, on_disconnect: OnDisconnect) -> Self {
         self.on_disconnect = on_disconnect;
+        self
+    }
+
+    /// Changes what Apptainer is told by flags: for an instance that is joined, what its
+    /// commands get, as in `apptainer exec --no-privs instance://NAME`.
+    pub fn flags(mut self, set: impl FnOnce(&mut ActionOptions)) -> Self {
+        set(&mut Arc::make_mut(&mut self.place).settings.action);
         self
     }
 

@@ -21,10 +21,12 @@ pub(super) struct Listening {
     is_kept: bool,
 }
 
-/// The path of a socket, whose folder is there.
+/// The socket that an agent listens at.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     path: PathBuf,
+    /// Which it is: another may come to have the path.
+    identity: Identity,
 }
 
 impl Listening {
@@ -35,18 +37,17 @@ impl Listening {
             doing: "make the socket of a link",
             source,
         };
-        let in_use = |address: Address| LinkError::InUse { path: address.path };
         let path = std::path::absolute(path).map_err(failed)?;
-        let address = Address { path };
-        make_private(address.folder())?;
-        // Whoever has it is making the link.
-        let Some(lock) = address.lock().map_err(failed)? else {
-            return Err(in_use(address));
+        make_private(folder(&path))?;
+        // Whoever has the lock is making the link.
+        let Some(lock) = lock(&path).map_err(failed)? else {
+            return Err(LinkError::InUse { path });
         };
-        if !address.remove_if_stale().map_err(failed)? {
-            return Err(in_use(address));
+        if !remove_if_stale(&path).map_err(failed)? {
+            return Err(LinkError::InUse { path });
         }
-        let listener = address.reach(listen_at).map_err(failed)?;
+        let listener = reach(&path, listen_at).map_err(failed)?;
+        let address = Address::of(path).map_err(failed)?;
         Ok(Self {
             address,
             listener,
@@ -83,65 +84,82 @@ impl Address {
             source,
         };
         let path = std::path::absolute(path).map_err(failed)?;
-        let address = Self { path };
-        let socket = match address.reach(Seqpacket::connect) {
-            Ok(socket) => socket,
-            Err(error) if is_nobody(&error) => {
-                return Err(LinkError::NotThere { path: address.path });
-            }
-            Err(error) => return Err(failed(error)),
+        let connected = reach(&path, Seqpacket::connect)
+            .and_then(|socket| Ok((Self::of(path.clone())?, socket)));
+        let (address, socket) = match connected {
+            Err(error) if is_nobody(&error) => return Err(LinkError::NotThere { path }),
+            connected => connected.map_err(failed)?,
         };
         if socket.peer_user().map_err(failed)? != nix::unistd::geteuid().as_raw() {
-            return Err(LinkError::NotOurs { path: address.path });
+            return Err(LinkError::NotOurs { path });
         }
         Ok((address, socket))
     }
 
-    /// Takes away what is left when the agent has ended.
+    fn of(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Self { path, identity })
+    }
+
+    /// Takes the socket of an agent away that has ended, unless another has its path now.
+    ///
+    /// It need not be stale yet: the `apptainer` that the agent ran in has it open, too.
     pub(super) fn clean_up(&self) {
-        // Whoever has the lock is about to replace it.
-        let removed = self.lock().and_then(|lock| match lock {
-            Some(_lock) => self.remove_if_stale(),
-            None => Ok(true),
+        let removed = lock(&self.path).and_then(|lock| match lock {
+            Some(_lock) if identity(&self.path)? == self.identity => fs::remove_file(&self.path),
+            // Whoever has the lock is about to replace it.
+            _ => Ok(()),
         });
-        if let Err(error) = removed {
-            tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket of a link");
-        }
-    }
-
-    /// Whether nobody listens there; if so, nothing is there afterwards.
-    fn remove_if_stale(&self) -> io::Result<bool> {
-        match self.reach(Seqpacket::connect) {
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) if is_nobody(&error) => {
-                // The kernel says the same of files of any kind.
-                if !fs::symlink_metadata(&self.path)?.file_type().is_socket() {
-                    return Err(io::ErrorKind::AlreadyExists.into());
-                }
-                fs::remove_file(&self.path).map(|()| true)
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket of a link");
             }
-            Err(error) => Err(error),
+            _ => {}
         }
     }
+}
 
-    fn lock(&self) -> io::Result<Option<FileLock>> {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".lock");
-        FileLock::try_take(Path::new(&path))
-    }
+/// A file's device, inode, which may be another's next, and time of change.
+type Identity = (u64, u64, i64, i64);
 
-    fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
-    }
+fn identity(path: &Path) -> io::Result<Identity> {
+    let found = fs::symlink_metadata(path)?;
+    let (dev, ino) = (found.dev(), found.ino());
+    Ok((dev, ino, found.ctime(), found.ctime_nsec()))
+}
 
-    /// Uses the socket by a path that is short enough: those of sockets may have 107 bytes.
-    fn reach<T>(&self, using: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-        let folder = File::open(self.folder())?;
-        let name = self.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-        using(&folder_path.join(name))
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn lock(path: &Path) -> io::Result<Option<FileLock>> {
+    let mut path = path.to_owned().into_os_string();
+    path.push(".lock");
+    FileLock::try_take(Path::new(&path))
+}
+
+/// Whether nobody listens there; if so, nothing is there afterwards.
+fn remove_if_stale(path: &Path) -> io::Result<bool> {
+    match reach(path, Seqpacket::connect) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if is_nobody(&error) => {
+            // The kernel says the same of files of any kind.
+            if !fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::remove_file(path).map(|()| true)
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Uses a socket by a path that is short enough: those of sockets may have 107 bytes.
+fn reach<T>(path: &Path, using: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let folder = File::open(folder(path))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    using(&folder_path.join(name))
 }
 
 /// Whether an error says that nobody listens at a path.
@@ -211,16 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stale_one_is_cleaned_up() {
+    fn only_its_own_socket_is_cleaned_up() {
         let folder = private();
         let path = folder.path().join("link");
-        let listening = Listening::at(&path).unwrap();
-        let listener = listening.listener().unwrap();
-        let address = listening.keep();
-        address.clean_up();
+        let first = Listening::at(&path).unwrap().keep();
+        // The file system's clock may be slow to tick.
+        let second = loop {
+            let second = Listening::at(&path).unwrap().keep();
+            if second.identity != first.identity {
+                break second;
+            }
+        };
+        first.clean_up();
         assert_eq!(names(folder.path()), ["link"]);
-        drop(listener);
-        address.clean_up();
+        second.clean_up();
         assert!(names(folder.path()).is_empty());
     }
 
