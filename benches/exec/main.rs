@@ -21,6 +21,9 @@
 //!   and counted here with buffers of 256 KiB. Five turns, each of as many as are
 //!   started within a second; the median of all.
 //!
+//! `first command` makes a link to an instance for it, and is to be compared with
+//! `apptainer exec`, of which it takes one.
+//!
 //! A subject named `.. , a key` is one key typed at a terminal, in `p50` and `p99`: see
 //! [`key`].
 //!

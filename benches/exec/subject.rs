@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::api::Api;
-use crate::apptainer::ApptainerExec;
+use crate::apptainer::{ApptainerExec, FirstCommand};
 use crate::key;
 use crate::ours::Ours;
 use crate::process::Process;
@@ -21,6 +21,7 @@ pub(crate) const AS_USER: &[&str] = &[
     "instance, its own file",
     "link",
     "apptainer exec",
+    "first command",
     "docker exec",
     "docker API",
     "host, a key",
@@ -29,7 +30,7 @@ pub(crate) const AS_USER: &[&str] = &[
 /// The same of the pass as root.
 pub(crate) const AS_ROOT: &[&str] = &["host as root", "runc exec", "podman exec"];
 /// Those of which only one is under way at a time.
-pub(crate) const ALONE: &[&str] = &["host, a key", "instance, a key"];
+pub(crate) const ALONE: &[&str] = &["first command", "host, a key", "instance, a key"];
 /// Those that are measured from a process with 4 GiB resident, too.
 pub(crate) const FROM_LARGE: &[&str] = &["host", "instance"];
 
@@ -82,6 +83,7 @@ pub(crate) async fn make(name: &str) -> Option<Rc<dyn Subject>> {
             let place = Ours::instance(on_host()).await;
             Rc::new(key::InContainer::start(place).await)
         }
+        "first command" => Rc::new(FirstCommand::start().await),
         "docker exec" => Rc::new(Process::engine("BENCH_DOCKER_EXEC")?),
         "docker API" => Rc::new(Api::connect().await?),
         "runc exec" => Rc::new(Process::engine("BENCH_RUNC_EXEC")?),
