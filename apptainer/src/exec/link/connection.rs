@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use super::control::is_gone;
 use super::protocol::{Listed, Reply, Request};
 use super::socket::Address;
-use super::{LinkError, protocol};
+use super::{Carrier, LinkError, protocol};
 use crate::process::{Ended, Running};
 
 /// An agent, and the way to it. The agent ends when this is dropped, and with it what it
@@ -44,6 +44,8 @@ pub(super) struct Agent {
     pub(super) pid: Option<Pid>,
     /// The same, where somebody else has started it.
     pub(super) pidfd: Option<PidFd>,
+    /// What its program was handed over as, where that is known.
+    pub(super) carrier: Option<Carrier>,
     /// Marks what it starts.
     pub(super) token: [u8; 16],
 }
@@ -73,6 +75,10 @@ impl Connection {
     /// Whether its commands go on without their callers.
     pub(super) fn is_detached(&self) -> bool {
         self.address.is_some()
+    }
+
+    pub(super) fn carrier(&self) -> Option<Carrier> {
+        self.agent.carrier
     }
 
     pub(super) fn pid(&self) -> Option<Pid> {

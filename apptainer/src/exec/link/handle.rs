@@ -8,7 +8,7 @@ use apptainer_sys::process::Pid;
 
 use super::connection::Connection;
 use super::launch::attach;
-use super::{LinkError, Remote};
+use super::{Carrier, LinkError, Remote};
 use crate::exec::{Child, Command, ExecError, Way};
 
 /// A container that is there for commands: nothing runs in it but an agent, which starts
@@ -90,6 +90,12 @@ impl Link {
     /// The agent's pid, as the host numbers it, where the host can see it.
     pub fn pid(&self) -> Option<Pid> {
         self.connection.pid()
+    }
+
+    /// What the container was given the agent's program as; `None` where this program has
+    /// not made the link.
+    pub fn carrier(&self) -> Option<Carrier> {
+        self.connection.carrier()
     }
 
     /// Whether the agent answers. Cancel-safe.

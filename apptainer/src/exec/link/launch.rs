@@ -54,7 +54,15 @@ pub(super) async fn launch(
                 refused = Some(reason);
             }
             Err(error) => return Err(error),
-            Ok((socket, mut running, agent)) => {
+            Ok((socket, mut running, mut agent)) => {
+                if let Some(reason) = refused {
+                    tracing::warn!(
+                        reason,
+                        ?carrier,
+                        "the exec agent runs as another kind of file"
+                    );
+                }
+                agent.carrier = Some(carrier);
                 let address = listening.map(Listening::keep);
                 if address.is_some() {
                     running.let_go();
@@ -133,6 +141,7 @@ async fn welcome(socket: &Seqpacket) -> Result<Agent, LinkError> {
         (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
             pid,
             pidfd: None,
+            carrier: None,
             token: welcome.token,
         }),
         (Reply::Refused { oldest, newest }, _) => Err(LinkError::Version { oldest, newest }),
