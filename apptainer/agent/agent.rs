@@ -36,6 +36,8 @@ pub(crate) struct Own {
     pub(crate) environment: &'static [*const u8],
     pub(crate) mask: u64,
     pub(crate) descriptors: Rlimit,
+    /// The hard limit on what the mark is a soft limit on.
+    pub(crate) most_locks: u64,
     /// Marks what it starts.
     pub(crate) token: [u8; 16],
 }

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) has_terminal: bool,
     /// The signals that the agent itself was started with blocked.
     pub(crate) mask: u64,
+    /// By which what it starts is known again.
+    pub(crate) mark: Rlimit,
     /// How many descriptors the agent itself was given.
     pub(crate) descriptors: Rlimit,
     pub(crate) limits: Limits<'static>,
@@ -62,6 +64,8 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     for (from, to) in plan.streams.into_iter().zip(0..) {
         sys::duplicate_to(from, to).map_err(at(Stage::Descriptors))?;
     }
+    // Where no other limit is allowed, there still is the variable.
+    let _ = sys::limit(sys::RLIMIT_LOCKS, Some(plan.mark));
     sys::limit(sys::RLIMIT_NOFILE, Some(plan.descriptors)).map_err(at(Stage::Limits))?;
     for limit in plan.limits.iter() {
         let (soft, hard) = (limit.soft, limit.hard);

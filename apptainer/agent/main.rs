@@ -138,6 +138,7 @@ fn take_over(environment: &'static [*const u8]) -> Result<Own> {
         environment,
         mask,
         descriptors,
+        most_locks: sys::limit(sys::RLIMIT_LOCKS, None)?.hard,
         token: [0; 16],
     })
 }

@@ -1,7 +1,9 @@
-//! By what a command's processes are known again: a variable in their environment.
+//! By what a command's processes are known again: a variable, and a limit.
 //!
 //! A process that has left its session and lost its parent is in no relation to the
-//! command that it came from. It still has the command's environment.
+//! command that it came from. It still has the command's environment; and if that was
+//! cleared on the way, its limits. Of those the kernel keeps one that it has not looked at
+//! since Linux 2.4.25, on file locks: there the mark does not limit anything.
 
 use crate::sys::{self, Fd};
 
@@ -12,6 +14,20 @@ const TOKEN: usize = 16;
 /// Digits of a command's number.
 const NUMBER: usize = 16;
 const LENGTH: usize = NAME.len() + 2 * TOKEN + 1 + NUMBER + 1;
+
+/// A command's mark as a soft limit: 31 bits of the agent's token, and 32 of the command's
+/// number. It is always below infinity.
+pub(crate) fn limit(token: &[u8; TOKEN], id: u64) -> u64 {
+    let [b0, b1, b2, b3, ..] = *token;
+    let token = u32::from_le_bytes([b0, b1, b2, b3]) >> 1;
+    u64::from(token) << 32 | id & u64::from(u32::MAX)
+}
+
+/// The number of the command that such a limit marks; `None` where it is not this agent's.
+pub(crate) fn find_in_limit(token: &[u8; TOKEN], soft: u64) -> Option<u64> {
+    let id = soft & u64::from(u32::MAX);
+    (soft == limit(token, id)).then_some(id)
+}
 
 /// `APPTAINER_RS_EXEC=TOKEN.NUMBER`, both in hexadecimal, and a NUL.
 #[derive(Clone, Copy)]

@@ -5,14 +5,14 @@ use core::mem::MaybeUninit;
 use crate::agent::{Agent, Topic};
 use crate::caller::Caller;
 use crate::child::{Plan, child};
-use crate::mark::Mark;
+use crate::mark::{self, Mark};
 use crate::pages::Pages;
 use crate::places::Key;
 use crate::protocol::{MAX_WORDS, Spawn, Stage, flags};
 use crate::relay::{Relay, Sink, Source};
 use crate::slot::Ticket;
 use crate::socket::Message;
-use crate::sys::{self, Errno, Fd, Result};
+use crate::sys::{self, Errno, Fd, Result, Rlimit};
 use crate::syscall::clone;
 use crate::table::{Command, State};
 use crate::terminal;
@@ -268,6 +268,10 @@ impl Agent {
             streams: streams.theirs.each_ref().map(Fd::number),
             has_terminal: streams.terminal.is_some(),
             mask: self.own.mask,
+            mark: Rlimit {
+                soft: mark::limit(&self.own.token, self.last_id),
+                hard: self.own.most_locks,
+            },
             descriptors: self.own.descriptors,
             limits: spawn.limits,
             nice: spawn.nice,

@@ -375,13 +375,19 @@ pub(crate) struct Rlimit {
 }
 
 pub(crate) const RLIMIT_NOFILE: u8 = 7;
+pub(crate) const RLIMIT_LOCKS: u8 = 10;
 
 /// Sets a limit of this process's; returns the one before.
 pub(crate) fn limit(resource: u8, new: Option<Rlimit>) -> Result<Rlimit> {
+    limit_of(0, resource, new)
+}
+
+/// The same of another process's; 0 is this one.
+pub(crate) fn limit_of(pid: i32, resource: u8, new: Option<Rlimit>) -> Result<Rlimit> {
     let mut before = Rlimit::default();
     let new = new.as_ref().map_or(ptr::null(), ptr::from_ref);
     let arguments = [
-        0,
+        pid as usize,
         usize::from(resource),
         new as usize,
         &raw mut before as usize,

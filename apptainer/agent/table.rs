@@ -71,7 +71,9 @@ impl<F: Fn(&Command) -> bool> Commands for Selected<'_, F> {
     fn of_orphan(&self, marked: impl FnOnce() -> Option<u64>) -> Option<u64> {
         let id = marked()?;
         let mut commands = self.table.iter();
-        let is_wanted = commands.any(|command| command.id == id && (self.wanted)(command));
-        is_wanted.then_some(id)
+        // A mark may have the lower half of the number only.
+        let is_its = |command: &&Command| command.id as u32 == id as u32;
+        let command = commands.find(|command| is_its(command) && (self.wanted)(command));
+        Some(command?.id)
     }
 }

@@ -129,6 +129,13 @@ impl Tree {
     }
 
     fn marked(&self, pid: i32, token: &[u8; 16]) -> Option<u64> {
+        let locks = sys::limit_of(pid, sys::RLIMIT_LOCKS, None);
+        let by_limit = locks
+            .ok()
+            .and_then(|locks| mark::find_in_limit(token, locks.soft));
+        if by_limit.is_some() {
+            return by_limit;
+        }
         let mut path = [0; 32];
         let environ = open_of(&self.proc, pid, b"/environ", &mut path).ok()?;
         mark::find(token, &environ)

@@ -58,8 +58,12 @@ impl fmt::Display for ExitStatus {
 ///   `apptainer exec`: with an agent, of the one that started the agent, and otherwise of
 ///   its own. So with an agent a change in the caller's environment after that goes
 ///   unnoticed.
-/// - With an agent it gets no descriptors but its streams, leads a session of its own, and
-///   has the variable `APPTAINER_RS_EXEC`, by which its processes are known again.
+/// - With an agent it gets no descriptors but its streams, and leads a session of its own.
+/// - With an agent it bears two marks, by which what it has started is known again when that
+///   is to be killed, also what has a session of its own, has lost its parent and has cleared
+///   its environment: the variable `APPTAINER_RS_EXEC`, and a soft limit on file locks
+///   (`RLIMIT_LOCKS`), which Linux has not looked at since version 2.4.25. With an
+///   `apptainer exec` of its own what is known is what is below that, or in its session.
 /// - That it could not be started is known with an agent when it is
 ///   [spawned](super::Command::spawn), and otherwise when it is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,4 +16,5 @@ mod instance;
 mod instance_failures;
 mod kill;
 mod registry_trouble;
+mod stray;
 mod stream;

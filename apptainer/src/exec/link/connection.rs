@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use apptainer_sys::process::{Pid, PidFd, Process, Seqpacket, Signal};
+use apptainer_sys::process::{Pid, PidFd, Seqpacket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::control::is_gone;
+use super::marked::kill_marked;
 use super::protocol::{Listed, Reply, Request};
 use super::socket::Address;
 use super::{Carrier, LinkError, protocol};
@@ -300,37 +301,4 @@ pub(super) async fn hear(socket: &Seqpacket) -> Result<(Reply, Option<Pid>), Lin
             Err(error) => return Err(failed(error)),
         }
     }
-}
-
-/// Kills whatever bears this mark: see the agent's `mark.rs`.
-fn kill_marked(token: &[u8; 16]) -> io::Result<()> {
-    use std::fmt::Write;
-
-    // What it starts before it dies bears the mark too.
-    const ROUNDS: usize = 16;
-    let mut mark = String::from("APPTAINER_RS_EXEC=");
-    for byte in token {
-        let _ = write!(mark, "{byte:02x}");
-    }
-    for _ in 0..ROUNDS {
-        let mut is_clean = true;
-        for process in Process::all()? {
-            let Ok(pidfd) = PidFd::open(process.pid) else {
-                continue;
-            };
-            // That of a zombie is empty, and that of others' processes not for us.
-            let environ = std::fs::read(format!("/proc/{}/environ", process.pid));
-            let mut variables = environ
-                .iter()
-                .flat_map(|text| text.split(|byte| *byte == 0));
-            if variables.any(|variable| variable.starts_with(mark.as_bytes())) {
-                is_clean = false;
-                let _ = pidfd.signal(Signal::KILL);
-            }
-        }
-        if is_clean {
-            break;
-        }
-    }
-    Ok(())
 }

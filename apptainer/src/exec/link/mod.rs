@@ -7,6 +7,7 @@ mod control;
 mod error;
 mod handle;
 mod launch;
+mod marked;
 mod program;
 #[path = "../../../agent/protocol.rs"]
 #[expect(dead_code, reason = "each side uses its half")]
