@@ -136,8 +136,18 @@ impl Connection {
         let mut message = Vec::with_capacity(64);
         request.encode(&mut message);
         self.send(&message, &[]).await?;
-        while hear(&self.socket).await?.0 != *answer {}
-        Ok(())
+        loop {
+            match hear(&self.socket).await {
+                Ok((reply, _)) if reply == *answer => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    if matches!(error, LinkError::Lost) {
+                        self.note_loss();
+                    }
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Whether the agent answers. Cancel-safe.
@@ -173,8 +183,21 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Others may have a copy of the descriptor for a moment.
         let _ = self.socket.shut_down();
-        if let Some(process) = self.take_process() {
+        if let Some(mut process) = self.take_process() {
+            // Where the agent was killed, nobody may have noticed.
+            process.keep(Marked(self.token));
             process.expect_end();
+        }
+    }
+}
+
+/// Whatever an agent has started. Dropped when that has ended, what it has left is killed.
+struct Marked([u8; 16]);
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        if let Err(error) = kill_marked(&self.0) {
+            tracing::warn!(%error, "cannot look for what an exec agent has left");
         }
     }
 }

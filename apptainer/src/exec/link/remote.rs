@@ -133,6 +133,10 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
+        // Nobody has waited for it who would have noticed that its agent is gone.
+        if matches!(self.control.try_outcome(), Ok(Some(Outcome::Lost))) {
+            self.connection.note_loss();
+        }
         // The agent kills what its caller hangs up on, unless it was told to let go.
         if self.on_drop == OnDrop::Detach {
             let _ = self.control.say(&Request::Release);
