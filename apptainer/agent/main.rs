@@ -5,20 +5,43 @@
 //!
 //! ```text
 //! agent LINK [LISTENER]
+//! agent stream
 //! ```
 //!
 //! `LINK` is the number of a socket to its first caller, `LISTENER` that of one at which
-//! others may call.
+//! others may call. With `stream` its caller is at its standard input and output.
 #![no_std]
 #![no_main]
+#![warn(
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    unsafe_op_in_unsafe_fn
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a system call takes and gives machine words, whatever they stand for"
+)]
+#![expect(
+    clippy::many_single_char_names,
+    reason = "a system call's arguments have no other names"
+)]
 
 mod agent;
+mod caller;
 mod child;
+mod end;
+mod frame;
+mod incoming;
 mod intrinsics;
+mod link;
 mod mark;
 mod pages;
+mod places;
 #[expect(dead_code, reason = "each side uses its half")]
 mod protocol;
+mod relay;
 mod slot;
 mod socket;
 mod spawn;
@@ -29,9 +52,11 @@ mod syscall;
 mod table;
 mod terminal;
 mod tree;
+mod wire;
 mod words;
 
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 use agent::{Agent, Own};
 use sys::{Errno, Fd, Result};
@@ -47,20 +72,53 @@ pub(crate) fn run(arguments: &[*const u8], environment: &'static [*const u8]) ->
     }
 }
 
+/// What it was told to serve.
+enum Service {
+    Link(Fd, Option<Fd>),
+    Stream(Fd, Fd),
+}
+
 fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<Agent> {
-    let mut fds = [None, None];
-    for (fd, argument) in fds.iter_mut().zip(arguments.iter().skip(1)) {
+    let mut words = arguments.iter().skip(1).map(|argument| {
         // SAFETY: the kernel ends each argument with a NUL.
-        let digits = unsafe { CStr::from_ptr((*argument).cast()) }.to_bytes();
-        *fd = Some(number(digits).ok_or(Errno::INVAL)?);
+        unsafe { CStr::from_ptr((*argument).cast()) }.to_bytes()
+    });
+    let service = match words.next() {
+        Some(b"stream") => {
+            // SAFETY: they are open, and never dropped.
+            let streams = [0, 1].map(|fd| ManuallyDrop::new(unsafe { Fd::own(fd) }));
+            Service::Stream(sys::duplicate(&streams[0])?, sys::duplicate(&streams[1])?)
+        }
+        link => {
+            let given = |word: &[u8]| {
+                let fd = number(word).filter(|fd| *fd > 2).ok_or(Errno::INVAL)?;
+                // SAFETY: it was given to us, and is named once.
+                Ok(unsafe { Fd::own(fd) })
+            };
+            let link = given(link.ok_or(Errno::INVAL)?)?;
+            Service::Link(link, words.next().map(given).transpose()?)
+        }
+    };
+    match &service {
+        Service::Link(link, Some(listener)) => keep_only([link, listener])?,
+        Service::Link(link, None) => keep_only([link, link])?,
+        Service::Stream(input, output) => keep_only([input, output])?,
     }
-    let [link, listener] = fds;
-    let link = link.ok_or(Errno::INVAL)?;
-    keep_only(link, listener)?;
-    // SAFETY: they were given to us, and are named once.
-    let (link, listener) = unsafe { (Fd::own(link), listener.map(|fd| Fd::own(fd))) };
-    let is_unblocked = sys::fcntl(&link, sys::F_SETFL, sys::O_NONBLOCK);
-    is_unblocked?;
+    let mut agent = Agent::new(take_over(environment)?)?;
+    match service {
+        Service::Link(link, listener) => {
+            agent.connect(link)?;
+            if let Some(listener) = listener {
+                agent.listen(listener)?;
+            }
+        }
+        Service::Stream(input, output) => agent.carry_frames(input, output)?,
+    }
+    Ok(agent)
+}
+
+/// Makes the process what an agent has to be; what it was before is what commands get.
+fn take_over(environment: &'static [*const u8]) -> Result<Own> {
     let name = c"apptainer-agent";
     // SAFETY: the first option takes a text that ends in a NUL, the second a number.
     unsafe {
@@ -75,35 +133,31 @@ fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<A
     };
     // It has one of each of its commands. Fewer is no reason not to begin.
     let _ = sys::limit(sys::RLIMIT_NOFILE, Some(most));
-    let own = Own {
+    Ok(Own {
         pid: sys::pid(),
         environment,
         mask,
         descriptors,
         token: [0; 16],
-    };
-    Agent::new(own, link, listener)
+    })
 }
 
-/// Closes everything but these, which commands do not get, and the streams, which are
-/// nobody's from then on.
-fn keep_only(link: i32, listener: Option<i32>) -> Result<()> {
-    let mut kept = [link, listener.unwrap_or(link)];
-    kept.sort_unstable();
+/// Closes everything but these, which commands do not get, and the standard streams, which
+/// are nobody's from then on.
+fn keep_only(kept: [&Fd; 2]) -> Result<()> {
+    let [one, other] = kept.map(Fd::number);
     let mut first = 3;
-    for fd in kept {
-        if fd < 3 {
-            return Err(Errno::BADF);
-        }
+    for fd in [one.min(other), one.max(other)] {
         if fd > first {
             close(first, fd - 1);
         }
         first = first.max(fd + 1);
-        // SAFETY: it is not dropped.
-        let owned = core::mem::ManuallyDrop::new(unsafe { Fd::own(fd) });
-        sys::fcntl(&owned, sys::F_SETFD, 1)?;
     }
     close(first, i32::MAX);
+    for fd in kept {
+        sys::fcntl(fd, sys::F_SETFD, 1)?;
+        sys::fcntl(fd, sys::F_SETFL, sys::O_NONBLOCK)?;
+    }
     let nothing = sys::open(c"/dev/null", sys::O_RDWR)?;
     for stream in 0..3 {
         sys::duplicate_to(nothing.number(), stream)?;

@@ -25,7 +25,9 @@ impl Mark {
             text[at] = byte;
             at += 1;
         };
-        NAME.iter().for_each(|byte| put(*byte));
+        for byte in NAME {
+            put(*byte);
+        }
         for byte in token {
             put(digit(byte >> 4));
             put(digit(byte & 15));
@@ -40,7 +42,6 @@ impl Mark {
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
-
 }
 
 /// The number of the command that an environment, which is read from this file, marks

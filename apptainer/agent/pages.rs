@@ -23,6 +23,13 @@ impl Pages {
         Self::map(length, Some(file))
     }
 
+    /// A copy of these bytes.
+    pub(crate) fn holding(bytes: &[u8]) -> Result<Self> {
+        let mut pages = Self::new(bytes.len())?;
+        pages.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        Ok(pages)
+    }
+
     fn map(length: usize, file: Option<&Fd>) -> Result<Self> {
         let length = length.max(1);
         let at = sys::map(length, file)?;
@@ -33,6 +40,12 @@ impl Pages {
 
     pub(crate) fn at<T>(&self) -> *mut T {
         self.at.as_ptr().cast()
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: it is mapped, initialised and ours alone until this is dropped. What is a
+        // file's is not asked for in this way.
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.length) }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -71,15 +84,20 @@ impl<T> List<T> {
 
     pub(crate) fn push(&mut self, value: T) -> Result<()> {
         if self.length == self.room {
-            let bytes = self.bytes();
-            // SAFETY: it is a mapping of that length; nothing borrows from the list now.
-            let at = unsafe { sys::remap(self.at.as_ptr().cast(), bytes, 2 * bytes) }?;
-            self.at = NonNull::new(at.cast()).ok_or(sys::Errno::NOMEM)?;
-            self.room = 2 * bytes / size_of::<T>();
+            self.grow()?;
         }
         // SAFETY: there is room for one more.
         unsafe { self.at.add(self.length).write(value) };
         self.length += 1;
+        Ok(())
+    }
+
+    fn grow(&mut self) -> Result<()> {
+        let bytes = self.bytes();
+        // SAFETY: it is a mapping of that length; nothing borrows from the list now.
+        let at = unsafe { sys::remap(self.at.as_ptr().cast(), bytes, 2 * bytes) }?;
+        self.at = NonNull::new(at.cast()).ok_or(sys::Errno::NOMEM)?;
+        self.room = 2 * bytes / size_of::<T>();
         Ok(())
     }
 
@@ -93,6 +111,21 @@ impl<T> List<T> {
     /// How long the mapping is: `room` values need not fill it.
     fn bytes(&self) -> usize {
         (self.room * size_of::<T>()).next_multiple_of(4096)
+    }
+}
+
+impl List<u8> {
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<()> {
+        while self.room - self.length < bytes.len() {
+            self.grow()?;
+        }
+        // SAFETY: there is room for so many more, and they are not of this list.
+        unsafe {
+            let end = self.at.add(self.length).as_ptr();
+            end.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        self.length += bytes.len();
+        Ok(())
     }
 }
 

@@ -459,8 +459,8 @@ impl<'a> Spawn<'a> {
         for count in [self.args, self.set, self.removed] {
             to.put(&count.to_le_bytes());
         }
-        // At most 16 of them.
-        to.put(&[(self.limits.0.len() / Limit::LENGTH) as u8]);
+        let limits = u8::try_from(self.limits.0.len() / Limit::LENGTH);
+        to.put(&[limits.unwrap_or(u8::MAX)]);
         to.put(self.limits.0);
         to.put(self.words);
     }
@@ -473,7 +473,7 @@ impl<'a> Spawn<'a> {
 
     /// Whether these bytes are the words that the message speaks of.
     pub(crate) fn are_words(&self, words: &[u8]) -> bool {
-        let ends = words.iter().filter(|byte| **byte == 0).count();
+        let ends = words.split(|byte| *byte == 0).count() - 1;
         words.len() <= MAX_WORDS
             && words.last() == Some(&0)
             && self

@@ -64,7 +64,7 @@ pub(crate) struct Ticket {
 
 /// What is known of a slot, outside of it.
 struct Lent {
-    is_lent: bool,
+    is_taken: bool,
     serial: u32,
     /// Memory for words and pointers that do not fit into it.
     apart: [Option<Pages>; 2],
@@ -81,7 +81,7 @@ impl Slots {
             memory: Pages::new(SLOTS * size_of::<Slot>())?,
             lent: [const {
                 Lent {
-                    is_lent: false,
+                    is_taken: false,
                     serial: 0,
                     apart: [None, None],
                 }
@@ -100,7 +100,7 @@ impl Slots {
         let index = (0..SLOTS).find(|index| self.is_free(*index))?;
         self.free(index);
         let lent = &mut self.lent[index];
-        lent.is_lent = true;
+        lent.is_taken = true;
         let ticket = Ticket {
             index,
             serial: lent.serial,
@@ -113,12 +113,12 @@ impl Slots {
     fn is_free(&self, index: usize) -> bool {
         let slot = self.slot(Ticket { index, serial: 0 });
         let is_left = slot.alive.load(Ordering::Acquire) == 0 && slot.failure().is_none();
-        !self.lent[index].is_lent || is_left
+        !self.lent[index].is_taken || is_left
     }
 
     fn free(&mut self, index: usize) {
         let lent = &mut self.lent[index];
-        lent.is_lent = false;
+        lent.is_taken = false;
         lent.serial = lent.serial.wrapping_add(1);
         lent.apart = [None, None];
     }

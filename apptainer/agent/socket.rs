@@ -170,6 +170,10 @@ impl Written {
             length: 0,
         }
     }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
 }
 
 impl Sink for Written {

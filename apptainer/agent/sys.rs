@@ -160,11 +160,20 @@ pub(crate) fn close_number(fd: i32) {
 
 pub(crate) const F_SETFD: usize = 2;
 pub(crate) const F_SETFL: usize = 4;
+pub(crate) const F_DUPFD_CLOEXEC: usize = 1030;
+pub(crate) const F_SETPIPE_SZ: usize = 1031;
 pub(crate) const F_GET_SEALS: usize = 1034;
 
 pub(crate) fn fcntl(fd: &Fd, command: usize, argument: usize) -> Result<usize> {
     // SAFETY: the commands that are used here take numbers.
     unsafe { call(number::FCNTL, &[fd.0 as usize, command, argument]) }
+}
+
+/// Another descriptor of the same, numbered 3 or higher.
+pub(crate) fn duplicate(fd: &Fd) -> Result<Fd> {
+    let number = fcntl(fd, F_DUPFD_CLOEXEC, 3)?;
+    // SAFETY: the kernel has just made it, for us.
+    Ok(unsafe { Fd::own(number as i32) })
 }
 
 /// A pipe, both ends closed on exec: the reading end, then the writing end.
@@ -175,6 +184,25 @@ pub(crate) fn pipe() -> Result<(Fd, Fd)> {
         call(number::PIPE2, &[ends.as_mut_ptr() as usize, O_CLOEXEC])?;
         Ok((Fd::own(ends[0]), Fd::own(ends[1])))
     }
+}
+
+/// How many bytes can be read from a pipe.
+pub(crate) fn available(fd: &Fd) -> Result<u32> {
+    const FIONREAD: usize = 0x541b;
+    let mut bytes = 0_i32;
+    // SAFETY: it writes a number.
+    unsafe { ioctl(fd.0, FIONREAD, &raw mut bytes as usize) }?;
+    Ok(bytes.unsigned_abs())
+}
+
+/// Moves bytes from a pipe to another descriptor, without waiting.
+pub(crate) fn splice(from: &Fd, to: &Fd, length: usize) -> Result<usize> {
+    const SPLICE_F_MOVE: usize = 1;
+    const SPLICE_F_NONBLOCK: usize = 2;
+    let flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    let arguments = [from.0 as usize, 0, to.0 as usize, 0, length, flags];
+    // SAFETY: no offsets are given.
+    unsafe { call(number::SPLICE, &arguments) }
 }
 
 /// An event, and what it was registered with.
@@ -190,6 +218,8 @@ pub(crate) const EPOLLIN: u32 = 1;
 pub(crate) const EPOLLOUT: u32 = 4;
 pub(crate) const EPOLLERR: u32 = 8;
 pub(crate) const EPOLLHUP: u32 = 16;
+/// Tells once of what has changed.
+pub(crate) const EPOLLET: u32 = 1 << 31;
 
 pub(crate) fn epoll_create() -> Result<Fd> {
     // SAFETY: it takes numbers.
@@ -460,11 +490,7 @@ pub(crate) unsafe fn send_message(socket: &Fd, header: *const u8, flags: usize) 
 /// # Safety
 ///
 /// The header and all that it points to are as the call has it.
-pub(crate) unsafe fn receive_message(
-    socket: &Fd,
-    header: *mut u8,
-    flags: usize,
-) -> Result<usize> {
+pub(crate) unsafe fn receive_message(socket: &Fd, header: *mut u8, flags: usize) -> Result<usize> {
     // SAFETY: the caller vouches.
     unsafe {
         call(

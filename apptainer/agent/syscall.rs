@@ -143,12 +143,13 @@ pub(crate) unsafe fn clone<T>(
     with: *const T,
 ) -> isize {
     let result;
+    // In registers by name: one of the compiler's choice might be rbp.
     // SAFETY: the child has the registers of its parent, but for rax, which is 0, and the
     // stack pointer; `run` does not return.
     unsafe {
-        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, {with}",
-            "call {run}", "ud2", "2:",
-            with = in(reg) with, run = in(reg) run,
+        asm!("syscall", "test rax, rax", "jnz 2f", "mov rdi, r13", "xor ebp, ebp",
+            "call r12", "ud2", "2:",
+            in("r12") run, in("r13") with,
             inlateout("rax") number::CLONE as isize => result,
             in("rdi") flags, in("rsi") stack, in("rdx") 0, in("r10") alive, in("r8") 0,
             out("rcx") _, out("r11") _);

@@ -14,7 +14,11 @@ pub(crate) fn open(rows: u16, columns: u16) -> Result<(Fd, Fd)> {
     let flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
     // SAFETY: the first reads a number, and the second makes a descriptor.
     let terminal = unsafe {
-        sys::ioctl(controller.number(), TIOCSPTLCK, &raw const unlocked as usize)?;
+        sys::ioctl(
+            controller.number(),
+            TIOCSPTLCK,
+            &raw const unlocked as usize,
+        )?;
         let terminal = sys::ioctl(controller.number(), TIOCGPTPEER, flags)?;
         Fd::own(terminal as i32)
     };

@@ -144,7 +144,9 @@ impl Tree {
                 if process.owner.is_some() {
                     continue;
                 }
-                let parent = self.found.binary_search_by_key(&process.parent, |other| other.pid);
+                let parent = self
+                    .found
+                    .binary_search_by_key(&process.parent, |other| other.pid);
                 let owner = parent.ok().and_then(|parent| self.found[parent].owner);
                 if owner.is_some() {
                     self.found[index].owner = owner;

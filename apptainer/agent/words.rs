@@ -83,7 +83,9 @@ pub(crate) fn lay_out(
             let text = unsafe { CStr::from_ptr((*variable).cast()) }.to_bytes();
             let name = name(text);
             let is_replaced = set.clone().any(|word| self::name(word) == name)
-                || removed.clone().any(|word| word.split_last().is_some_and(|(_, word)| word == name))
+                || removed
+                    .clone()
+                    .any(|word| word.split_last().is_some_and(|(_, word)| word == name))
                 || is_mark(text);
             if !is_replaced {
                 pointers.push(*variable);

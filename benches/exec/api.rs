@@ -9,7 +9,7 @@ use bollard::models::ExecConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_core::Stream;
 
-use crate::subject::{BUFFER, STREAM, Subject, TRUE, Work};
+use crate::subject::{BUFFER, IN_IMAGE, STREAM, Subject, TRUE, Work};
 
 /// A client of a daemon, and the container that it runs commands in.
 #[derive(Debug)]
@@ -32,9 +32,10 @@ impl Api {
     }
 
     /// Runs a command, and tells how much it wrote to its standard output.
-    async fn exec(&self, words: &[&str], buffer: Option<usize>) -> u64 {
+    async fn exec(&self, args: &[&str], buffer: Option<usize>) -> u64 {
+        let words = std::iter::once(&IN_IMAGE).chain(args);
         let config = ExecConfig {
-            cmd: Some(words.iter().map(|&word| word.to_owned()).collect()),
+            cmd: Some(words.map(|&word| word.to_owned()).collect()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..ExecConfig::default()

@@ -3,7 +3,7 @@
 use apptainer::{Apptainer, Instance};
 
 use crate::process::Process;
-use crate::subject::{Subject, Work};
+use crate::subject::{Subject, Work, on_host};
 
 /// A client, and the instance that it joins.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl ApptainerExec {
         let instance = instance.expect("it starts");
         let address = format!("instance://{}", instance.name());
         Self {
-            client: Process::behind(["apptainer", "exec", &address]),
+            client: Process::behind(["apptainer", "exec", &address], on_host()),
             _instance: instance,
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! All run the same static program, busybox, in the same root file system, and all
 //! do the same work: start the command, read its standard output and standard error
-//! to the end, and learn its exit code. What is compared is in [`subject`]. Three
-//! things are measured.
+//! to the end, and learn its exit code. What is compared is in [`subject`]. For the host
+//! and for Apptainer's containers the program is one file, which both see, so that what
+//! differs is the way to run it; `instance, its own file` takes that of its image, through
+//! FUSE, as the engines take theirs through an overlay. Three things are measured.
 //!
 //! - *p50, p99*: one `busybox true` at a time, in microseconds. Each round gives
 //!   every subject a turn, in another order each time. A turn begins with runs that
@@ -47,6 +49,7 @@
 mod api;
 mod apptainer;
 mod measure;
+mod ours;
 mod process;
 mod report;
 mod resident;

@@ -5,36 +5,41 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::subject::{BUFFER, STREAM, Subject, TRUE, Work};
+use crate::subject::{BUFFER, IN_IMAGE, STREAM, Subject, TRUE, Work, on_host};
 
 /// A process started by tokio.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// What stands before the command.
     client: Vec<String>,
+    program: String,
 }
 
 impl Process {
     /// The command itself.
     pub(crate) fn host() -> Self {
-        Self { client: Vec::new() }
+        Self {
+            client: Vec::new(),
+            program: on_host(),
+        }
     }
 
     /// The command behind the words of a client, such as `runc exec CONTAINER`.
-    pub(crate) fn behind<'a>(client: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn behind<'a>(client: impl IntoIterator<Item = &'a str>, program: String) -> Self {
         let client = client.into_iter().map(str::to_owned).collect();
-        Self { client }
+        Self { client, program }
     }
 
     /// The same, where the words are in a variable that `scripts/with-engines` sets.
     pub(crate) fn engine(variable: &str) -> Option<Self> {
         let words = std::env::var(variable).ok()?;
-        Some(Self::behind(words.split(' ')))
+        Some(Self::behind(words.split(' '), IN_IMAGE.to_owned()))
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, args: &[&str]) -> Command {
         let client = self.client.iter().map(String::as_str);
-        let mut words = client.chain(words.iter().copied());
+        let program = std::iter::once(self.program.as_str());
+        let mut words = client.chain(program).chain(args.iter().copied());
         let mut command = Command::new(words.next().expect("there is a program"));
         command.args(words).stdin(Stdio::null()).kill_on_drop(true);
         command
@@ -64,7 +69,7 @@ impl Subject for Process {
 }
 
 /// How many bytes there are to read.
-async fn count(mut reader: impl AsyncRead + Unpin) -> u64 {
+pub(crate) async fn count(mut reader: impl AsyncRead + Unpin) -> u64 {
     let mut buffer = vec![0; BUFFER];
     let mut bytes = 0;
     loop {

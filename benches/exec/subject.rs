@@ -9,20 +9,39 @@ use std::rc::Rc;
 
 use crate::api::Api;
 use crate::apptainer::ApptainerExec;
+use crate::ours::Ours;
 use crate::process::Process;
 
 /// What the subjects of a pass are, in the order in which they are printed. The
 /// first is the baseline.
-pub(crate) const AS_USER: &[&str] = &["host", "apptainer exec", "docker exec", "docker API"];
+pub(crate) const AS_USER: &[&str] = &[
+    "host",
+    "instance",
+    "instance, its own file",
+    "link",
+    "apptainer exec",
+    "docker exec",
+    "docker API",
+];
 /// The same of the pass as root.
 pub(crate) const AS_ROOT: &[&str] = &["host as root", "runc exec", "podman exec"];
 /// Those that are measured from a process with 4 GiB resident, too.
-pub(crate) const FROM_LARGE: &[&str] = &["host"];
+pub(crate) const FROM_LARGE: &[&str] = &["host", "instance"];
+
+/// Where the program is in the engines' containers, and in the image.
+pub(crate) const IN_IMAGE: &str = "/bin/busybox";
+
+/// Where it is for the host, and for what Apptainer runs: the very same file, on the
+/// host's `/tmp`, which Apptainer shows its containers.
+pub(crate) fn on_host() -> String {
+    let path = fixtures::busybox_program();
+    path.to_str().expect("it is plain ASCII").to_owned()
+}
 
 /// What runs to measure latency.
-pub(crate) const TRUE: &[&str] = &["/bin/busybox", "true"];
+pub(crate) const TRUE: &[&str] = &["true"];
 /// What runs to measure streaming: it writes [`STREAMED`] bytes.
-pub(crate) const STREAM: &[&str] = &["/bin/busybox", "dd", "if=/dev/zero", "bs=1M", "count=1024"];
+pub(crate) const STREAM: &[&str] = &["dd", "if=/dev/zero", "bs=1M", "count=1024"];
 /// How much [`STREAM`] writes.
 pub(crate) const STREAMED: u64 = 1 << 30;
 /// The same in MiB.
@@ -49,6 +68,9 @@ pub(crate) trait Subject {
 pub(crate) async fn make(name: &str) -> Option<Rc<dyn Subject>> {
     Some(match name {
         "host" | "host as root" => Rc::new(Process::host()),
+        "instance" => Rc::new(Ours::instance(on_host()).await),
+        "instance, its own file" => Rc::new(Ours::instance(IN_IMAGE.to_owned()).await),
+        "link" => Rc::new(Ours::link(on_host()).await),
         "apptainer exec" => Rc::new(ApptainerExec::start().await),
         "docker exec" => Rc::new(Process::engine("BENCH_DOCKER_EXEC")?),
         "docker API" => Rc::new(Api::connect().await?),

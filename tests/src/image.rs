@@ -37,6 +37,17 @@ pub fn busybox_archive() -> PathBuf {
     })
 }
 
+/// The busybox program by itself, where Apptainer's containers see it too.
+///
+/// # Panics
+///
+/// When it is not installed.
+pub fn busybox_program() -> PathBuf {
+    shared("busybox", |root, target| {
+        fs::copy(root.join("bin/busybox"), target).expect("it has just been made");
+    })
+}
+
 /// A directory with a root file system of busybox, and nothing of Apptainer's.
 ///
 /// # Panics

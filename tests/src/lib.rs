@@ -5,6 +5,6 @@ mod image;
 mod registry;
 mod world;
 
-pub use image::{busybox_archive, busybox_sandbox, busybox_sif};
+pub use image::{busybox_archive, busybox_program, busybox_sandbox, busybox_sif};
 pub use registry::{Login, Registry};
 pub use world::World;

@@ -153,23 +153,23 @@ impl Command {
         let words = &self.description;
         let exec = Exec::new(&self.place.image, &words.program, &words.args);
         let directory = words.current_dir.as_deref();
-        let mut spawn = self.place.invoke(exec, directory, &words.env)?;
+        let mut process = self.place.invoke(exec, directory, &words.env)?;
         // A session of its own, by which everything that it starts can be found; but one
         // that shares our terminal stays in ours.
         if !is_interactive(streams) {
-            spawn.session(Session::NewSession);
+            process.session(Session::NewSession);
         }
         let [stdin, stdout, stderr] = streams;
         // Read all the same: it says why Apptainer failed.
         let is_discarded = stderr.is_null();
-        let piped = Stdio::piped();
-        let stderr = if is_discarded { &piped } else { stderr };
-        spawn
+        let read = Stdio::piped();
+        let stderr = if is_discarded { &read } else { stderr };
+        process
             .inheritance(Inheritance::Open)
             .stdin(stdin.to_sys()?)
             .stdout(stdout.to_sys()?)
             .stderr(stderr.to_sys()?);
-        let (cli, pipes, tail) = Cli::spawn(spawn, self.on_drop())?;
+        let (cli, pipes, tail) = Cli::spawn(process, self.on_drop())?;
         let mut child = Child::cli(cli, pipes, tail)?;
         if is_discarded {
             child.discard_stderr();

@@ -1,7 +1,7 @@
 //! Instances that do what they are told.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use apptainer::Contain;

@@ -240,12 +240,13 @@ pub(super) async fn hear(socket: &Seqpacket) -> Result<(Reply, Option<Pid>), Lin
 /// Kills whatever bears this mark: see the agent's `mark.rs`.
 fn kill_marked(token: &[u8; 16]) -> io::Result<()> {
     use std::fmt::Write;
+
+    // What it starts before it dies bears the mark too.
+    const ROUNDS: usize = 16;
     let mut mark = String::from("APPTAINER_RS_EXEC=");
     for byte in token {
         let _ = write!(mark, "{byte:02x}");
     }
-    // What it starts before it dies bears the mark too.
-    const ROUNDS: usize = 16;
     for _ in 0..ROUNDS {
         let mut is_clean = true;
         for process in Process::all()? {

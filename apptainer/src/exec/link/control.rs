@@ -32,14 +32,13 @@ struct Told {
 /// That a command runs.
 #[derive(Debug)]
 pub(super) struct Started {
-    pub(super) id: u64,
     pub(super) pid: u32,
     /// The end of its terminal that shows it.
     pub(super) terminal: Option<OwnedFd>,
 }
 
 /// What became of a command.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     Exited(Exit, ResourceUsage),
     /// It was never started.
@@ -106,9 +105,9 @@ impl Control {
             packet => packet?,
         };
         match Reply::decode(&buffer[..packet.length]) {
-            Ok(Reply::Started { id, pid }) => {
+            Ok(Reply::Started { pid, .. }) => {
                 let terminal = packet.fds.into_iter().next();
-                told.started = Some(Started { id, pid, terminal });
+                told.started = Some(Started { pid, terminal });
             }
             Ok(Reply::Failed { stage, error }) => {
                 let error = StartError::new(stage, error);
@@ -136,9 +135,9 @@ impl Control {
 
     /// Waits until it runs, or never will. Cancel-safe.
     pub(super) async fn started(&self) -> io::Result<Result<Started, Outcome>> {
-        self.until(|told| match (told.started.take(), &told.outcome) {
+        self.until(|told| match (told.started.take(), told.outcome) {
             (Some(started), _) => Some(Ok(started)),
-            (None, Some(outcome)) => Some(Err(outcome.clone())),
+            (None, Some(outcome)) => Some(Err(outcome)),
             (None, None) => None,
         })
         .await
@@ -146,15 +145,15 @@ impl Control {
 
     /// Waits for its end. Cancel-safe, and the same answer each time.
     pub(super) async fn outcome(&self) -> io::Result<Outcome> {
-        if let Some(outcome) = self.told().outcome.clone() {
+        if let Some(outcome) = self.told().outcome {
             return Ok(outcome);
         }
-        self.until(|told| told.outcome.clone()).await
+        self.until(|told| told.outcome).await
     }
 
     /// What became of it, if that has been told.
     pub(super) fn try_outcome(&self) -> io::Result<Option<Outcome>> {
-        self.listen(|told| told.outcome.clone())
+        self.listen(|told| told.outcome)
     }
 
     pub(crate) fn has_ended(&self) -> io::Result<bool> {

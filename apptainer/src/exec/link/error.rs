@@ -90,7 +90,7 @@ impl StartError {
         io::Error::from_raw_os_error(self.code)
     }
 
-    pub(crate) fn is(&self, stage: StartStage, codes: &[i32]) -> bool {
+    pub(crate) fn is(self, stage: StartStage, codes: &[i32]) -> bool {
         self.stage == stage && codes.contains(&self.code)
     }
 }

@@ -49,7 +49,7 @@ fn file(program: &[u8]) -> io::Result<OwnedFd> {
     written.as_file().set_permissions(permissions)?;
     // A file that is open for writing is not run.
     let path = written.into_temp_path();
-    let program = File::options().read(true).mode(0).open(&path)?;
+    let program = File::options().read(true).mode(0o0).open(&path)?;
     path.close()?;
     Ok(program.into())
 }

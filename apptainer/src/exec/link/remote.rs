@@ -79,11 +79,6 @@ impl Remote {
         Pid::try_from(started.pid).ok()
     }
 
-    /// Its number among the agent's commands, if it was asked to tell.
-    pub(crate) fn id(&self) -> Option<u64> {
-        self.started.as_ref().map(|started| started.id)
-    }
-
     /// The end of its terminal that shows it.
     pub(crate) fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.started.as_mut()?.terminal.take()

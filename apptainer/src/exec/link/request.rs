@@ -31,6 +31,9 @@ pub(super) struct Manner {
     pub(super) ends_with_caller: bool,
 }
 
+/// What a message holds besides words takes less than this.
+const REST: usize = 512;
+
 /// Puts a command into words.
 pub(super) fn encode(command: &Description, manner: &Manner) -> io::Result<Message> {
     let mut words = Vec::with_capacity(256);
@@ -95,8 +98,6 @@ pub(super) fn encode(command: &Description, manner: &Manner) -> io::Result<Messa
     if spawn.word_count().is_none() {
         return Err(too_long());
     }
-    // What else there is takes less than this.
-    const REST: usize = 512;
     let apart = if words.len() + REST > MAX_MESSAGE {
         spawn.flags |= flags::WORDS_APART;
         Some(sealed_file(Content::Data, &words)?)

@@ -119,8 +119,9 @@ unsafe fn clone3(args: *const CloneArgs, size: usize, plan: &Plan<'_>) -> c_long
             "syscall",
             "test rax, rax",
             "jnz 2f",
-            "xor ebp, ebp",
             "mov rdi, {plan}",
+            // Only now, for the plan may have been in there.
+            "xor ebp, ebp",
             "call {child}",
             "ud2",
             "2:",

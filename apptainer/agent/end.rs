@@ -1,0 +1,170 @@
+//! Ends: of commands, by themselves or because they are killed, and of everything.
+
+use crate::agent::Agent;
+use crate::caller::Caller;
+use crate::places::Key;
+use crate::protocol::{Orphans, Reply};
+use crate::sys::{self, Errno, Event};
+use crate::table::{Command, Selected, State};
+use crate::tree::Everything;
+
+/// How long something killed may take to be gone, in milliseconds. What waits for a
+/// file system that does not answer may take for ever.
+const PATIENCE: u64 = 4000;
+
+/// For so long it is expected any moment, in milliseconds, and asked for often; after
+/// that with pauses.
+const SOON: u64 = 100;
+const SELDOM: i32 = 50;
+
+/// How many commands that have ended are remembered for whoever asks later.
+const REMEMBERED: usize = 1024;
+
+impl Agent {
+    /// A program runs, or could not be run.
+    pub(crate) fn note_start(&mut self, key: Key) {
+        let Some(command) = self.commands.get(key) else {
+            return;
+        };
+        if command.start.take().is_none() {
+            return;
+        }
+        // What could not be started is told when it is reaped.
+        if self.slots.failure(command.ticket).is_some() {
+            return;
+        }
+        let (id, pid) = (command.id, command.pid.unsigned_abs());
+        let terminal = command.terminal.take();
+        if let Some(caller) = &command.caller {
+            caller.tell(
+                &mut self.wire,
+                Reply::Started { id, pid },
+                terminal.as_ref(),
+            );
+        }
+    }
+
+    /// Waits for all that has ended, orphans too.
+    pub(crate) fn reap(&mut self) {
+        // At most one is pending, however many children it is for.
+        let mut buffer = [0; 128];
+        let _ = sys::read(&self.signals, &mut buffer);
+        while let Ok((pid @ 1.., status, usage)) = sys::reap() {
+            let Some(key) = self.commands.find(|command| command.pid == pid) else {
+                continue;
+            };
+            self.note_start(key);
+            let Some(command) = self.commands.get(key) else {
+                continue;
+            };
+            command.pid = 0;
+            command.end = Some(crate::status::decode(status, &usage));
+            match command.state {
+                State::Running => {
+                    command.state = State::Ended;
+                    self.tell_end(key);
+                }
+                State::Ending => {
+                    command.doom();
+                    self.has_doomed = true;
+                }
+                State::Doomed | State::Dying(_) | State::Ended => {}
+            }
+        }
+    }
+
+    /// Tells a caller how its command ended, or that it never ran.
+    pub(crate) fn tell_end(&mut self, key: Key) {
+        let Some(command) = self.commands.get(key) else {
+            return;
+        };
+        let failure = self.slots.failure(command.ticket);
+        self.slots.give_back(command.ticket);
+        let Some((end, usage)) = command.end else {
+            return;
+        };
+        let reply = match failure {
+            Some((stage, Errno(error))) => Reply::Failed { stage, error },
+            None => Reply::Exited { end, usage },
+        };
+        let is_told = match &command.caller {
+            Some(caller) => {
+                if let (Some(wire), Caller::Channel(channel)) = (&mut self.wire, caller) {
+                    wire.note_end(*channel);
+                }
+                caller.tell(&mut self.wire, reply, None)
+            }
+            None => false,
+        };
+        if is_told || failure.is_some() || self.orphans == Orphans::Kill {
+            self.commands.remove(key);
+        } else {
+            self.forget_oldest();
+        }
+    }
+
+    /// Remembers no more than so many.
+    fn forget_oldest(&mut self) {
+        let ended = |command: &&Command| command.state == State::Ended;
+        if self.commands.iter().filter(ended).count() <= REMEMBERED {
+            return;
+        }
+        let oldest = self.commands.iter().filter(ended).map(|command| command.id);
+        if let Some(id) = oldest.min()
+            && let Some(key) = self.commands.find(|command| command.id == id)
+        {
+            self.commands.remove(key);
+        }
+    }
+
+    /// Kills what is to be killed, and tells of what is gone.
+    pub(crate) fn kill_doomed(&mut self) {
+        let now = sys::now();
+        let is_doomed =
+            |command: &Command| matches!(command.state, State::Doomed | State::Dying(_));
+        let selected = Selected {
+            table: &self.commands,
+            wanted: is_doomed,
+        };
+        self.tree.kill(&selected, &self.own.token);
+        self.tree.read(&selected, &self.own.token);
+        self.has_doomed = false;
+        self.pause = SELDOM;
+        let mut next = 0;
+        while let Some(key) = self.commands.find_from(next, is_doomed) {
+            next = key.index + 1;
+            let Some(command) = self.commands.get(key) else {
+                continue;
+            };
+            let since = match command.state {
+                State::Dying(since) => since,
+                _ => now,
+            };
+            command.state = State::Dying(since);
+            let is_gone = command.pid == 0 && !self.tree.has_any(command.id);
+            if is_gone || (command.pid == 0 && now - since > PATIENCE) {
+                command.state = State::Ended;
+                self.tell_end(key);
+            } else {
+                self.has_doomed = true;
+                if now - since < SOON {
+                    self.pause = 1;
+                }
+            }
+        }
+    }
+
+    /// Kills all that was ever started, and waits for it.
+    pub(crate) fn kill_everything(&mut self) {
+        let since = sys::now();
+        loop {
+            self.tree.kill(&Everything, &self.own.token);
+            let _ = sys::epoll_wait(&self.epoll, &mut [Event { events: 0, data: 0 }; 1], 1);
+            while matches!(sys::reap(), Ok((1.., _, _))) {}
+            self.tree.read(&Everything, &self.own.token);
+            if self.tree.is_empty() || sys::now() - since > PATIENCE {
+                return;
+            }
+        }
+    }
+}

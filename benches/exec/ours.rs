@@ -1,0 +1,73 @@
+//! A command as these crates run it.
+
+use apptainer::{Apptainer, Command, Instance, Link, Stdio};
+
+use crate::subject::{STREAM, Subject, TRUE, Work};
+
+/// In an instance, or over a link alone.
+#[derive(Debug)]
+pub(crate) struct Ours {
+    place: Place,
+    program: String,
+}
+
+#[derive(Debug)]
+enum Place {
+    Instance(Instance),
+    Link(Link),
+}
+
+impl Ours {
+    /// An instance, whose agent has been started.
+    pub(crate) async fn instance(program: String) -> Self {
+        let instance = image().await.container().start().await;
+        let place = Place::Instance(instance.expect("it starts"));
+        let ours = Self { place, program };
+        ours.run_once().await;
+        ours
+    }
+
+    /// A link to an image.
+    pub(crate) async fn link(program: String) -> Self {
+        let link = image().await.container().link().await;
+        let place = Place::Link(link.expect("it starts"));
+        Self { place, program }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = match &self.place {
+            Place::Instance(instance) => instance.command(&self.program),
+            Place::Link(link) => link.command(&self.program),
+        };
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+}
+
+async fn image() -> apptainer::Image {
+    let apptainer = Apptainer::discover().await.expect("Apptainer is installed");
+    let image = apptainer.image(fixtures::busybox_sif()).await;
+    image.expect("the image is whole")
+}
+
+impl Subject for Ours {
+    fn run_once(&self) -> Work<'_, ()> {
+        Box::pin(async {
+            let output = self.command(TRUE).output().await;
+            let output = output.expect("the program is there");
+            assert!(output.status.success(), "{output:?}");
+        })
+    }
+
+    fn stream(&self) -> Option<Work<'_, u64>> {
+        Some(Box::pin(async {
+            let mut command = self.command(STREAM);
+            command.stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().await.expect("the program is there");
+            let bytes = crate::process::count(child.stdout.take().expect("it is piped")).await;
+            let status = child.wait().await.expect("it is ours to wait for");
+            assert!(status.success(), "{status}");
+            bytes
+        }))
+    }
+}
