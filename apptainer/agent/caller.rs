@@ -19,12 +19,12 @@ pub(crate) enum Caller {
 impl Caller {
     /// Tells it something, with a descriptor where that can be passed. One that is gone, or
     /// does not listen, is told nothing.
-    pub(crate) fn tell(&self, wire: &mut Option<Wire>, reply: Reply, fd: Option<&Fd>) -> bool {
-        match (self, wire) {
-            (Self::Socket(socket), _) => socket::send(socket, reply, fd).is_ok(),
-            (Self::Channel(channel), Some(wire)) => wire.say(*channel, reply).is_ok(),
-            (Self::Channel(_), None) => false,
-        }
+    pub(crate) fn tell(&self, wire: &mut Option<Wire>, reply: Reply, fd: Option<&Fd>) {
+        let _ = match (self, wire) {
+            (Self::Socket(socket), _) => socket::send(socket, reply, fd),
+            (Self::Channel(channel), Some(wire)) => wire.say(*channel, reply),
+            (Self::Channel(_), None) => Ok(()),
+        };
     }
 
     pub(crate) fn tell_failure(&self, wire: &mut Option<Wire>, stage: Stage, error: Errno) {
@@ -47,12 +47,10 @@ impl Agent {
             };
             let length = match socket::receive(socket, &mut buffer) {
                 Err(Errno::AGAIN | Errno::INTR) => return,
-                Ok(message) => message.length,
-                Err(_) => 0,
+                Ok(message) if message.length > 0 => message.length,
+                // The kernel calls it a reset where something was left unread.
+                received => return self.hang_up(key, received.is_ok()),
             };
-            if length == 0 {
-                return self.hang_up(key);
-            }
             // Nothing else is said here; whoever says it gets no answer.
             if let Ok(request) = Request::decode(&buffer[..length]) {
                 self.obey(key, request);
@@ -91,18 +89,22 @@ impl Agent {
         }
     }
 
-    /// A command's caller is gone.
-    pub(crate) fn hang_up(&mut self, key: Key) {
+    /// A command's caller is gone, and has heard all that it was told or not.
+    pub(crate) fn hang_up(&mut self, key: Key, has_heard: bool) {
         let keeps = self.orphans == Orphans::Keep;
         let Some(command) = self.commands.get(key) else {
             return;
         };
         command.caller = None;
-        if command.ends_with_caller {
+        if command.state == State::Ended {
+            if keeps && !has_heard {
+                self.forget_oldest();
+            } else {
+                self.commands.remove(key);
+            }
+        } else if command.ends_with_caller {
             command.doom();
             self.has_doomed = true;
-        } else if command.state == State::Ended && !keeps {
-            self.commands.remove(key);
         }
     }
 
@@ -129,14 +131,22 @@ impl Agent {
         };
     }
 
-    /// Has a command talk to another caller from now on.
+    /// Has a command that nobody holds talk to this caller from now on.
     pub(crate) fn attach(&mut self, id: u64, socket: Fd) {
         let caller = Caller::Socket(socket);
         let key = self.commands.find(|command| command.id == id);
-        let Some((key, pid)) = key.and_then(|key| Some((key, self.commands.get(key)?.pid))) else {
+        if let Some(key) = key {
+            // It may have been hung up on just now.
+            self.hear_caller(key);
+        }
+        let command = key.and_then(|key| Some((key, self.commands.get(key)?)));
+        let Some((key, command)) = command else {
             return caller.tell_failure(&mut self.wire, Stage::Attach, Errno::SRCH);
         };
-        let pid = pid.unsigned_abs();
+        if command.caller.is_some() {
+            return caller.tell_failure(&mut self.wire, Stage::Attach, Errno::BUSY);
+        }
+        let pid = command.pid.unsigned_abs();
         caller.tell(&mut self.wire, Reply::Started { id, pid }, None);
         let Caller::Socket(socket) = &caller else {
             return;

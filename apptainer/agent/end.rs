@@ -87,16 +87,14 @@ impl Agent {
             Some((stage, Errno(error))) => Reply::Failed { stage, error },
             None => Reply::Exited { end, usage },
         };
-        let is_told = match &command.caller {
-            Some(caller) => {
-                if let (Some(wire), Caller::Channel(channel)) = (&mut self.wire, caller) {
-                    wire.note_end(*channel);
-                }
-                caller.tell(&mut self.wire, reply, None)
+        if let Some(caller) = &command.caller {
+            if let (Some(wire), Caller::Channel(channel)) = (&mut self.wire, caller) {
+                wire.note_end(*channel);
             }
-            None => false,
-        };
-        if is_told || failure.is_some() || self.orphans == Orphans::Kill {
+            caller.tell(&mut self.wire, reply, None);
+        }
+        // Otherwise it is there until its caller has heard of it, or another one has.
+        if failure.is_some() || self.orphans == Orphans::Kill {
             self.commands.remove(key);
         } else {
             self.forget_oldest();
@@ -104,7 +102,7 @@ impl Agent {
     }
 
     /// Remembers no more than so many.
-    fn forget_oldest(&mut self) {
+    pub(crate) fn forget_oldest(&mut self) {
         let ended = |command: &&Command| command.state == State::Ended;
         if self.commands.iter().filter(ended).count() <= REMEMBERED {
             return;

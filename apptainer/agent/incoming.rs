@@ -250,7 +250,7 @@ impl Agent {
                     wire.relays.remove(key);
                 }
                 if let Some(key) = self.command_on(channel) {
-                    self.hang_up(key);
+                    self.hang_up(key, true);
                 }
             }
             Kind::Data(_) => {}

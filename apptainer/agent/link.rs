@@ -135,7 +135,10 @@ impl Agent {
         // The first caller decides: the others have come because it is as it is.
         if self.own.token == [0; 16] {
             self.own.token = hello.token;
-            self.orphans = hello.orphans;
+            // Where nobody can call later, nothing is kept for them.
+            if self.listener.is_some() {
+                self.orphans = hello.orphans;
+            }
         }
         Reply::Welcome(Welcome {
             version: VERSION,

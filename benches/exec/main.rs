@@ -21,6 +21,9 @@
 //!   and counted here with buffers of 256 KiB. Five turns, each of as many as are
 //!   started within a second; the median of all.
 //!
+//! A subject named `.. , a key` is one key typed at a terminal, in `p50` and `p99`: see
+//! [`key`].
+//!
 //! A subject named `.. , 4 GiB` does what the one without does, in another process
 //! of this program's that has 4 GiB resident and is told over a pipe to do it; it
 //! measures the time itself.
@@ -32,8 +35,8 @@
 //! Apptainer is there for ordinary users, Podman and runc are measured as root, and
 //! no process can be both. So `scripts/bench exec` runs this program twice, and each
 //! time compares with a host baseline beside it. Docker is in the first pass: its
-//! users are ordinary ones, its daemon is root. A ratio is always to the baseline of
-//! the same pass; to compare subjects of two passes, compare their ratios.
+//! users are ordinary ones, its daemon is root. A ratio is always to the next row above
+//! that is the host's; to compare subjects of two passes, compare their ratios.
 //!
 //! ```text
 //! exec [ROUNDS]              measures what can be measured, and prints a table
@@ -48,6 +51,7 @@
 
 mod api;
 mod apptainer;
+mod key;
 mod measure;
 mod ours;
 mod process;

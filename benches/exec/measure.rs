@@ -7,7 +7,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::report::Row;
 use crate::resident::Resident;
-use crate::subject::{self, AS_ROOT, AS_USER, FROM_LARGE, STREAMED, STREAMED_MIB, Subject};
+use crate::subject::{self, ALONE, AS_ROOT, AS_USER, FROM_LARGE, STREAMED, STREAMED_MIB, Subject};
 
 /// How long a turn's runs go that do not count.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -167,6 +167,9 @@ impl Entry {
         let Way::Here(subject) = &self.way else {
             return;
         };
+        if ALONE.contains(&self.name.as_str()) {
+            return;
+        }
         let thread = LocalSet::new();
         let mut workers = JoinSet::new();
         let begin = Instant::now();

@@ -1,5 +1,7 @@
 //! A command as these crates run it.
 
+use std::ffi::OsStr;
+
 use apptainer::{Apptainer, Command, Instance, Link, Stdio};
 
 use crate::subject::{STREAM, Subject, TRUE, Work};
@@ -34,7 +36,7 @@ impl Ours {
         Self { place, program }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = match &self.place {
             Place::Instance(instance) => instance.command(&self.program),
             Place::Link(link) => link.command(&self.program),

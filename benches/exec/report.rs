@@ -47,18 +47,21 @@ pub(crate) fn write(path: &Path, rows: &[Row]) {
     fs::write(path, json(rows)).expect("it is ours to write to");
 }
 
-/// Prints a table of passes. Beside each number is how many times that of the pass's
-/// first row it is.
+/// Prints a table of passes. Beside each number is how many times that of the next row
+/// above it is that is the host's.
 pub(crate) fn print(passes: &[Vec<Row>]) {
-    print!("{:<18}", "");
+    print!("{:<24}", "");
     for title in ["p50, µs", "p99, µs", "64 at once, /s", "1 GiB, MiB/s"] {
         print!("{title:>16}{:>8}", "x host");
     }
     println!();
     for pass in passes {
-        let baseline = pass.first().map(Row::values).unwrap_or_default();
+        let mut baseline = [None; 4];
         for row in pass {
-            print!("{:<18}", row.name);
+            if row.name.starts_with("host") {
+                baseline = row.values();
+            }
+            print!("{:<24}", row.name);
             for (value, baseline) in row.values().into_iter().zip(baseline) {
                 match (value, baseline) {
                     (Some(value), Some(baseline)) => {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::api::Api;
 use crate::apptainer::ApptainerExec;
+use crate::key;
 use crate::ours::Ours;
 use crate::process::Process;
 
@@ -22,9 +23,13 @@ pub(crate) const AS_USER: &[&str] = &[
     "apptainer exec",
     "docker exec",
     "docker API",
+    "host, a key",
+    "instance, a key",
 ];
 /// The same of the pass as root.
 pub(crate) const AS_ROOT: &[&str] = &["host as root", "runc exec", "podman exec"];
+/// Those of which only one is under way at a time.
+pub(crate) const ALONE: &[&str] = &["host, a key", "instance, a key"];
 /// Those that are measured from a process with 4 GiB resident, too.
 pub(crate) const FROM_LARGE: &[&str] = &["host", "instance"];
 
@@ -72,6 +77,11 @@ pub(crate) async fn make(name: &str) -> Option<Rc<dyn Subject>> {
         "instance, its own file" => Rc::new(Ours::instance(IN_IMAGE.to_owned()).await),
         "link" => Rc::new(Ours::link(on_host()).await),
         "apptainer exec" => Rc::new(ApptainerExec::start().await),
+        "host, a key" => Rc::new(key::OnHost::start().await),
+        "instance, a key" => {
+            let place = Ours::instance(on_host()).await;
+            Rc::new(key::InContainer::start(place).await)
+        }
         "docker exec" => Rc::new(Process::engine("BENCH_DOCKER_EXEC")?),
         "docker API" => Rc::new(Api::connect().await?),
         "runc exec" => Rc::new(Process::engine("BENCH_RUNC_EXEC")?),

@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::process::WindowSize;
 
-use super::{Child, ExecError, ExitStatus, Mechanism, Output, Place, Resource, Stdio};
+use super::{Child, ExecError, ExitStatus, Mechanism, Output, Resource, Stdio};
 use crate::container::Container;
 use crate::process::OnDrop;
 
@@ -43,7 +44,7 @@ use super::place::Way;
 #[derive(Debug)]
 #[must_use = "a command does nothing until it is spawned"]
 pub struct Command {
-    pub(super) place: Place,
+    pub(super) way: Way,
     pub(super) description: Description,
     pub(super) streams: [Option<Stdio>; 3],
     pub(super) mechanism: Option<Mechanism>,
@@ -78,14 +79,14 @@ impl Container {
     /// Each takes an `apptainer exec`: for more than a few, make a
     /// [link](Self::link) or [start](Self::start) an instance.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::new(self.place(Way::Cli), program)
+        Command::new(Way::Cli(Arc::new(self.place())), program)
     }
 }
 
 impl Command {
-    pub(crate) fn new(place: Place, program: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn new(way: Way, program: impl AsRef<OsStr>) -> Self {
         Self {
-            place,
+            way,
             description: Description {
                 program: program.as_ref().to_owned(),
                 args: Vec::new(),

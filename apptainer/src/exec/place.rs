@@ -19,14 +19,13 @@ pub(crate) struct Place {
     pub(crate) client: Apptainer,
     pub(crate) image: OsString,
     pub(crate) settings: Settings,
-    pub(crate) way: Way,
 }
 
-/// By which way commands get to a place.
+/// By which way a command gets to where it runs.
 #[derive(Debug, Clone)]
 pub(crate) enum Way {
-    /// An `apptainer exec` each.
-    Cli,
+    /// An `apptainer exec`.
+    Cli(Arc<Place>),
     /// A link that is made when it is needed, and made again when it is lost.
     Slot(Arc<Slot>),
     /// This link and no other.
@@ -34,12 +33,11 @@ pub(crate) enum Way {
 }
 
 impl Container {
-    pub(super) fn place(&self, way: Way) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place {
             client: self.client().clone(),
             image: self.image().path().as_os_str().to_owned(),
             settings: self.settings.clone(),
-            way,
         }
     }
 }

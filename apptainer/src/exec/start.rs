@@ -8,7 +8,7 @@ use apptainer_sys::process::{Inheritance, Session};
 
 use super::cli::Cli;
 use super::link::{Connection, LinkError, Reached, Remote};
-use super::place::Way;
+use super::place::{Place, Way};
 use super::{Child, Command, ExecError, Mechanism, Stdio};
 
 impl Command {
@@ -32,7 +32,7 @@ impl Command {
             )));
         }
         let mut child = match self.reach(streams).await? {
-            Reached::Cli => self.start_by_cli(streams)?,
+            Reached::Cli(place) => self.start_by_cli(&place, streams)?,
             Reached::Agent(connection) => {
                 match self
                     .start_by_agent(connection, streams, reports_start)
@@ -40,11 +40,11 @@ impl Command {
                 {
                     // It had ended before it was asked, and there can be another.
                     Err(Refused { error, is_unasked })
-                        if is_unasked && matches!(self.place.way, Way::Slot(_)) =>
+                        if is_unasked && matches!(self.way, Way::Slot(_)) =>
                     {
                         tracing::debug!(%error, "the exec agent is started again");
                         match self.reach(streams).await? {
-                            Reached::Cli => self.start_by_cli(streams)?,
+                            Reached::Cli(place) => self.start_by_cli(&place, streams)?,
                             Reached::Agent(connection) => self
                                 .start_by_agent(connection, streams, reports_start)
                                 .await
@@ -93,7 +93,7 @@ impl Command {
             mechanism: Mechanism::Agent,
             needs,
         };
-        let reached = match (&self.place.way, self.mechanism) {
+        let reached = match (&self.way, self.mechanism) {
             (Way::Link(_), Some(Mechanism::Cli)) => {
                 return Err(ExecError::Unavailable {
                     mechanism: Mechanism::Cli,
@@ -101,14 +101,17 @@ impl Command {
                 });
             }
             (Way::Link(connection), _) => Reached::Agent(Arc::clone(connection)),
-            (Way::Cli, _) | (_, Some(Mechanism::Cli)) => Reached::Cli,
+            (Way::Cli(place), _) => Reached::Cli(Arc::clone(place)),
+            (Way::Slot(slot), Some(Mechanism::Cli)) => Reached::Cli(Arc::clone(slot.place())),
             // On a terminal the command is in the foreground with us, and gets what is
             // typed there: so it has to be in our session.
-            (Way::Slot(_), None) if needs.is_none() && is_interactive(streams) => Reached::Cli,
-            (Way::Slot(slot), _) => slot.reach(&self.place).await?,
+            (Way::Slot(slot), None) if needs.is_none() && is_interactive(streams) => {
+                Reached::Cli(Arc::clone(slot.place()))
+            }
+            (Way::Slot(slot), _) => slot.reach().await?,
         };
         let is_wanted = self.mechanism == Some(Mechanism::Agent) || needs.is_some();
-        if matches!(reached, Reached::Cli) && is_wanted {
+        if matches!(reached, Reached::Cli(_)) && is_wanted {
             return Err(unavailable(needs));
         }
         Ok(reached)
@@ -149,11 +152,11 @@ impl Command {
         Child::remote(remote, ours).map_err(asked)
     }
 
-    fn start_by_cli(&self, streams: [&Stdio; 3]) -> Result<Child, ExecError> {
+    fn start_by_cli(&self, place: &Place, streams: [&Stdio; 3]) -> Result<Child, ExecError> {
         let words = &self.description;
-        let exec = Exec::new(&self.place.image, &words.program, &words.args);
+        let exec = Exec::new(&place.image, &words.program, &words.args);
         let directory = words.current_dir.as_deref();
-        let mut process = self.place.invoke(exec, directory, &words.env)?;
+        let mut process = place.invoke(exec, directory, &words.env)?;
         // A session of its own, by which everything that it starts can be found; but one
         // that shares our terminal stays in ours.
         if !is_interactive(streams) {

@@ -11,7 +11,6 @@ use apptainer_sys::state::instance::Records;
 use super::InstanceError;
 use super::processes::Processes;
 use super::remains::Remains;
-use crate::container::Settings;
 use crate::exec::{Place, Slot, Way};
 use crate::{Apptainer, Command, Container};
 
@@ -23,7 +22,6 @@ use crate::{Apptainer, Command, Container};
 pub struct Instance {
     client: Apptainer,
     name: String,
-    settings: Settings,
     processes: Processes,
     records: Records,
     remains: Remains,
@@ -43,14 +41,18 @@ impl Instance {
         records: Records,
         remains: Remains,
     ) -> Self {
+        let place = Place {
+            client: container.client().clone(),
+            image: format!("instance://{name}").into(),
+            settings: container.settings.for_joining(),
+        };
         Self {
             client: container.client().clone(),
             name: name.to_owned(),
-            settings: container.settings.clone(),
             processes,
             records,
             remains,
-            slot: Arc::default(),
+            slot: Arc::new(Slot::new(place)),
             is_over: false,
         }
     }
@@ -91,13 +93,7 @@ impl Instance {
     /// others are started by that. A command that shares the caller's terminal takes an
     /// `apptainer exec` of its own, by which the terminal's signals reach it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let place = Place {
-            client: self.client.clone(),
-            image: format!("instance://{}", self.name).into(),
-            settings: self.settings.for_joining(),
-            way: Way::Slot(Arc::clone(&self.slot)),
-        };
-        Command::new(place, program)
+        Command::new(Way::Slot(Arc::clone(&self.slot)), program)
     }
 
     /// Stops it: `SIGTERM`, and after 10 seconds `SIGKILL`. When this returns

@@ -9,7 +9,7 @@ use super::LinkError;
 use super::connection::Connection;
 use super::launch::launch;
 use crate::container::Container;
-use crate::exec::{Command, ExecError, Place, Way};
+use crate::exec::{Command, ExecError, Way};
 
 /// A container that is there for commands: nothing runs in it but an agent, which starts
 /// them.
@@ -31,7 +31,6 @@ use crate::exec::{Command, ExecError, Place, Way};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Link {
-    place: Place,
     connection: Arc<Connection>,
 }
 
@@ -44,10 +43,8 @@ impl Container {
     ///
     /// Dropping the future ends what has been started.
     pub async fn link(&self) -> Result<Link, ExecError> {
-        let mut place = self.place(Way::Cli);
-        let connection = launch(&place).await?;
-        place.way = Way::Link(Arc::clone(&connection));
-        Ok(Link { place, connection })
+        let connection = launch(&self.place()).await?;
+        Ok(Link { connection })
     }
 }
 
@@ -56,7 +53,7 @@ impl Link {
     ///
     /// The program is a path in it, or a name on its `PATH`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::new(self.place.clone(), program)
+        Command::new(Way::Link(Arc::clone(&self.connection)), program)
     }
 
     /// The agent's pid, as the host numbers it, where the host can see it.

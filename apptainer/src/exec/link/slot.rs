@@ -8,8 +8,9 @@ use super::launch::launch;
 use crate::exec::{ExecError, Place};
 
 /// The link of one place, for all commands there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
+    place: Arc<Place>,
     reached: Mutex<Option<Reached>>,
     /// Held by whoever makes the link, so that it is made once.
     making: tokio::sync::Mutex<()>,
@@ -20,15 +21,28 @@ pub(crate) struct Slot {
 pub(crate) enum Reached {
     /// By an agent there.
     Agent(Arc<Connection>),
-    /// By an `apptainer exec` each: no agent runs there.
-    Cli,
+    /// By an `apptainer exec` each.
+    Cli(Arc<Place>),
 }
 
 impl Slot {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place: Arc::new(place),
+            reached: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Where it leads to.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
     /// The way to the place; made, where there is none or the last one is lost.
     ///
     /// Cancel-safe: whoever comes next makes it.
-    pub(crate) async fn reach(&self, place: &Place) -> Result<Reached, ExecError> {
+    pub(crate) async fn reach(&self) -> Result<Reached, ExecError> {
         if let Some(reached) = self.known() {
             return Ok(reached);
         }
@@ -37,14 +51,14 @@ impl Slot {
         if let Some(reached) = self.known() {
             return Ok(reached);
         }
-        let reached = match launch(place).await {
+        let reached = match launch(&self.place).await {
             Ok(connection) => Reached::Agent(connection),
             Err(ExecError::Link(LinkError::NoAgent { reason })) => {
                 tracing::warn!(
                     reason,
                     "no exec agent runs in this container: each command takes an `apptainer exec`"
                 );
-                Reached::Cli
+                Reached::Cli(Arc::clone(&self.place))
             }
             Err(error) => return Err(error),
         };
