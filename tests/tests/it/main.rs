@@ -3,6 +3,7 @@
 //! One program, so that it is linked once; a file a subject. Run by nextest.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod agent;
 mod carrier;
 mod cgroup;
 mod detach;

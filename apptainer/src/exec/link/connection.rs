@@ -260,8 +260,23 @@ impl Drop for Connection {
         let _ = self.socket.shut_down();
         match self.take_process() {
             Some(process) if self.is_detached() => drop(process),
-            Some(process) => process.expect_end(),
+            Some(mut process) => {
+                // Where the agent was killed, nobody may have noticed.
+                process.keep(Marked(self.agent.token));
+                process.expect_end();
+            }
             None => {}
+        }
+    }
+}
+
+/// Whatever an agent has started. Dropped when that has ended, what it has left is killed.
+struct Marked([u8; 16]);
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        if let Err(error) = kill_marked(&self.0) {
+            tracing::warn!(%error, "cannot look for what an exec agent has left");
         }
     }
 }

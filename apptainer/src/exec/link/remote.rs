@@ -164,6 +164,10 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
+        // Nobody has waited for it who would have noticed that its agent is gone.
+        if matches!(self.control.try_outcome(), Ok(Some(Outcome::Lost))) {
+            self.connection.note_loss();
+        }
         // The agent kills what its caller hangs up on, unless it was told to let go; where it
         // keeps what is hung up on, it has to be told to kill.
         let _ = match (self.on_drop, self.connection.is_detached()) {
