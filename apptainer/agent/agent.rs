@@ -14,6 +14,9 @@ pub(crate) struct Agent {
     pub(crate) signals: Fd,
     pub(crate) listener: Option<Fd>,
     pub(crate) links: [Option<Link>; LINKS],
+    /// Keeps room for one descriptor: that of whoever has to be told that there is none for
+    /// others.
+    pub(crate) spare: Option<Fd>,
     pub(crate) wire: Option<Wire>,
     pub(crate) commands: Places<Command>,
     /// The number of the last one.
@@ -104,6 +107,7 @@ impl Agent {
             signals: sys::signal_fd(1 << (sys::SIGCHLD - 1))?,
             listener: None,
             links: [const { None }; LINKS],
+            spare: None,
             wire: None,
             commands: Places::new()?,
             last_id: 0,

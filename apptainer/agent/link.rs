@@ -53,7 +53,9 @@ impl Agent {
             // SAFETY: the slot has just been taken, so that nobody else uses its buffer,
             // and what refers to that is gone before it is given back.
             let buffer: &'static mut [u8] = unsafe { &mut *slot.message.get() };
+            self.spare = None;
             let received = socket::receive(&link.socket, buffer);
+            self.spare = sys::duplicate(&self.epoll).ok();
             let mut message = match received {
                 Ok(message) if message.length > 0 => message,
                 received => {

@@ -289,15 +289,16 @@ impl Agent {
             self.relay(relay).map_err(at(Stage::Descriptors))?;
         }
         self.begin(key, ticket, spawn.flags, streams.terminal)
-            .map_err(at(Stage::Process))
     }
 
     /// Makes the process.
-    fn begin(&mut self, key: Key, ticket: Ticket, flags: u32, terminal: Option<Fd>) -> Result<()> {
+    fn begin(&mut self, key: Key, ticket: Ticket, flags: u32, terminal: Option<Fd>) -> Attempt<()> {
+        let at = |stage| move |error| (stage, error);
         // The new process has the other end until it is its program.
         let start = if flags & (flags::REPORT_START | flags::TERMINAL) != 0 {
-            let (start, theirs) = sys::pipe()?;
-            self.watch(&start, Topic::Start(key))?;
+            let (start, theirs) = sys::pipe().map_err(at(Stage::Descriptors))?;
+            let watched = self.watch(&start, Topic::Start(key));
+            watched.map_err(at(Stage::Descriptors))?;
             Some((start, theirs))
         } else {
             None
@@ -307,9 +308,10 @@ impl Agent {
             .at(key)
             .and_then(|command| command.caller.as_ref())
         {
-            self.watch(socket, Topic::Caller(key))?;
+            let watched = self.watch(socket, Topic::Caller(key));
+            watched.map_err(at(Stage::Descriptors))?;
         }
-        let pid = self.clone_child(ticket)?;
+        let pid = self.clone_child(ticket).map_err(at(Stage::Process))?;
         if let Some(command) = self.commands.get(key) {
             command.pid = pid;
             command.start = start.map(|(start, _)| start);

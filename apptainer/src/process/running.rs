@@ -114,7 +114,8 @@ impl Running {
     pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
         /// How often a debugger is asked whether it has let go.
         const PAUSE: Duration = Duration::from_millis(10);
-        self.root.ended().wait().await?;
+        // In the runtime of who waits: that in which it was started may be gone.
+        self.ended()?.wait().await?;
         let Some(child) = &mut self.child else {
             return Err(io::Error::other("a process that was let go has no status"));
         };

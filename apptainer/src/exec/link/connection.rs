@@ -15,7 +15,8 @@ use super::control::is_gone;
 use super::marked::kill_marked;
 use super::protocol::{Listed, Reply, Request};
 use super::socket::Address;
-use super::{Carrier, LinkError, protocol};
+use super::{Carrier, LinkError, StartError, StartStage, protocol};
+use crate::exec::ExecError;
 use crate::process::{Ended, Running};
 
 /// An agent, and the way to it. The agent ends when this is dropped, and with it what it
@@ -43,7 +44,7 @@ pub(crate) struct Connection {
 pub(super) struct Agent {
     /// As the host numbers it, where the host can see it.
     pub(super) pid: Option<Pid>,
-    /// The same, where somebody else has started it.
+    /// The same.
     pub(super) pidfd: Option<PidFd>,
     /// What its program was handed over as, where that is known.
     pub(super) carrier: Option<Carrier>,
@@ -98,6 +99,19 @@ impl Connection {
     /// Whether the agent is known to have ended.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Takes note that the agent said nothing of a command before it closed the command's
+    /// connection: it has ended, or had no room for the command's descriptors.
+    pub(super) fn note_silence(&self) -> ExecError {
+        // It closes what it has a moment before it is known to have ended.
+        const MOMENT: Duration = Duration::from_millis(20);
+        let pidfd = self.agent.pidfd.as_ref();
+        if let Some(Ok(false)) = pidfd.map(|pidfd| pidfd.wait_ended(Some(MOMENT))) {
+            return StartError::on_host(StartStage::Descriptors, nix::libc::EMFILE).into();
+        }
+        self.note_loss();
+        LinkError::Lost.into()
     }
 
     /// Takes note that the agent has ended. What it had started ended with it, but for

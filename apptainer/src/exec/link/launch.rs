@@ -87,7 +87,7 @@ pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
     // It has one already, which counts.
     greet(&socket, Orphans::Keep, &[0; 16])?;
     let answer = tokio::time::timeout(PATIENCE, welcome(&socket));
-    let mut agent = match answer.await {
+    let agent = match answer.await {
         // It ended just now.
         Ok(Err(LinkError::Lost)) => {
             return Err(LinkError::NotThere {
@@ -96,10 +96,6 @@ pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
         }
         Ok(answer) => answer?,
         Err(elapsed) => return Err(io_error("attach to a link")(elapsed.into())),
-    };
-    agent.pidfd = match agent.pid.map(PidFd::open).transpose() {
-        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
-        pidfd => pidfd.map_err(io_error("watch the exec agent"))?,
     };
     let connection = Connection::new(socket, None, Some(address), agent);
     Ok(Arc::new(connection))
@@ -140,7 +136,7 @@ async fn welcome(socket: &Seqpacket) -> Result<Agent, LinkError> {
     match hear(socket).await? {
         (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
             pid,
-            pidfd: None,
+            pidfd: pid.and_then(|pid| PidFd::open(pid).ok()),
             carrier: None,
             token: welcome.token,
         }),

@@ -154,10 +154,7 @@ impl Remote {
         match outcome {
             Outcome::Exited(exit, usage) => Ok((exit, usage)),
             Outcome::Failed(error) => Err(error.into()),
-            Outcome::Lost => {
-                self.connection.note_loss();
-                Err(LinkError::Lost.into())
-            }
+            Outcome::Lost => Err(self.connection.note_silence()),
         }
     }
 }
@@ -166,7 +163,7 @@ impl Drop for Remote {
     fn drop(&mut self) {
         // Nobody has waited for it who would have noticed that its agent is gone.
         if matches!(self.control.try_outcome(), Ok(Some(Outcome::Lost))) {
-            self.connection.note_loss();
+            self.connection.note_silence();
         }
         // The agent kills what its caller hangs up on, unless it was told to let go; where it
         // keeps what is hung up on, it has to be told to kill.

@@ -1,1 +1,123 @@
-//! TODO
+//! Agents that are short of something.
+
+use std::fs;
+use std::process::Command;
+
+use apptainer::exec::{ExecError, StartStage};
+use apptainer::sys::process::Pid;
+use fixtures::World;
+
+use super::processes::{SOON, descriptors, memory, tag, until, until_tagged};
+
+/// Sets a soft limit of a process that runs.
+fn limit(pid: Pid, name: &str, soft: &str) {
+    let limit = format!("--{name}={soft}:");
+    let mut prlimit = Command::new("prlimit");
+    let status = prlimit.args(["--pid", &pid.to_string(), &limit]).status();
+    assert!(status.unwrap().success());
+}
+
+/// The soft limit of a process that runs.
+fn soft(pid: Pid, name: &str) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limits = limits.lines().find_map(|line| line.strip_prefix(name));
+    limits
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+fn stage(error: &ExecError) -> (StartStage, i32) {
+    match error {
+        ExecError::Start(error) => (error.stage(), error.code()),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_without_descriptors_says_so_and_goes_on() {
+    let world = World::new().await;
+    let link = world.container().await.link().await.unwrap();
+    let pid = link.pid().unwrap();
+    let before = descriptors(pid).len();
+    let room = before + 40;
+    limit(pid, "nofile", &room.to_string());
+    let tag = tag();
+    let mut children = Vec::new();
+    let refusal = loop {
+        let mut command = link.command("sleep");
+        match command.arg(&tag).spawn().await {
+            Ok(child) => children.push(child),
+            Err(error) => break error,
+        }
+        assert!(children.len() < room, "there is no room for more");
+    };
+    assert_eq!(
+        stage(&refusal),
+        (StartStage::Descriptors, nix::libc::EMFILE)
+    );
+    assert!(children.len() > 30, "{}", children.len());
+    // With room for one, in which it is told that there is none for others.
+    limit(pid, "nofile", &descriptors(pid).len().to_string());
+    for _ in 0..20 {
+        let error = link.command("true").output().await.unwrap_err();
+        assert_eq!(stage(&error), (StartStage::Descriptors, nix::libc::EMFILE));
+    }
+    // The others are none the worse.
+    until_tagged(&tag, children.len(), SOON).await;
+    link.ping().await.unwrap();
+    drop(children);
+    until("it has closed", SOON, || descriptors(pid).len() <= before).await;
+    assert!(link.command("true").status().await.unwrap().success());
+    link.close().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
+async fn one_without_memory_for_a_command_says_so_and_goes_on() {
+    let world = World::new().await;
+    let link = world.container().await.link().await.unwrap();
+    let pid = link.pid().unwrap();
+    let small = link.command("true").status().await.unwrap();
+    assert!(small.success());
+    let size = memory(pid, "VmSize");
+    let before = soft(pid, "Max address space");
+    limit(pid, "as", &(size + 200 * 1024).to_string());
+    let mut command = link.command("true");
+    let error = command.args(vec!["x".repeat(100_000); 12]).status().await;
+    let (_, code) = stage(&error.unwrap_err());
+    assert_eq!(code, nix::libc::ENOMEM);
+    limit(pid, "as", &before);
+    assert!(command.status().await.unwrap().success());
+    link.close().await.unwrap();
+    world.finish();
+}
+
+/// The kernel does not hold root to this limit.
+#[tokio::test]
+async fn one_that_may_have_no_more_processes_says_so_and_goes_on() {
+    if nix::unistd::geteuid().is_root() {
+        eprintln!("not tested: it takes an ordinary user");
+        return;
+    }
+    let world = World::new().await;
+    let link = world.container().await.link().await.unwrap();
+    let pid = link.pid().unwrap();
+    let mut running = link.command("cat");
+    let running = running.stdin(apptainer::Stdio::piped()).spawn().await;
+    let mut running = running.unwrap();
+    let before = soft(pid, "Max processes");
+    limit(pid, "nproc", "1");
+    let error = link.command("true").status().await.unwrap_err();
+    assert!(error.is_out_of_processes(), "{error:?}");
+    assert_eq!(stage(&error), (StartStage::Process, nix::libc::EAGAIN));
+    link.ping().await.unwrap();
+    assert_eq!(running.try_wait().unwrap(), None);
+    limit(pid, "nproc", &before);
+    assert!(link.command("true").status().await.unwrap().success());
+    assert!(running.wait().await.unwrap().success());
+    link.close().await.unwrap();
+    world.finish();
+}

@@ -135,7 +135,7 @@ async fn much_goes_in_while_much_comes_out() {
             drop(stdin);
         };
         let mut read = Vec::new();
-        let (_, length) = tokio::join!(write, stdout.read_to_end(&mut read));
+        let ((), length) = tokio::join!(write, stdout.read_to_end(&mut read));
         length.unwrap();
         assert!(read == bytes, "{way}");
         assert!(child.wait().await.unwrap().success(), "{way}");
