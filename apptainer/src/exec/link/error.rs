@@ -123,6 +123,10 @@ pub enum LinkError {
     /// stopped, or it was killed.
     #[error("the exec agent has ended, and with it its commands")]
     Lost,
+    /// What came over the link's [stream](super::Link::over) is not what an agent says: the
+    /// link has been ended, and with it the agent and its commands.
+    #[error("something came that is not what an exec agent says: the link has been ended")]
+    Malformed,
     /// Something on the host failed.
     #[error("{doing}: {source}")]
     Io {

@@ -1,13 +1,12 @@
 //! `Link`, as callers have it.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use apptainer_sys::process::Pid;
 
 use super::LinkError;
-use super::connection::Connection;
 use super::launch::launch;
+use super::transport::Transport;
 use crate::container::Container;
 use crate::exec::{Command, ExecError, Way};
 
@@ -31,7 +30,7 @@ use crate::exec::{Command, ExecError, Way};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Link {
-    connection: Arc<Connection>,
+    pub(super) transport: Transport,
 }
 
 impl Container {
@@ -44,7 +43,8 @@ impl Container {
     /// Dropping the future ends what has been started.
     pub async fn link(&self) -> Result<Link, ExecError> {
         let connection = launch(&self.place()).await?;
-        Ok(Link { connection })
+        let transport = Transport::Local(connection);
+        Ok(Link { transport })
     }
 }
 
@@ -53,23 +53,23 @@ impl Link {
     ///
     /// The program is a path in it, or a name on its `PATH`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::new(Way::Link(Arc::clone(&self.connection)), program)
+        Command::new(Way::Link(self.transport.clone()), program)
     }
 
     /// The agent's pid, as the host numbers it, where the host can see it.
     pub fn pid(&self) -> Option<Pid> {
-        self.connection.pid()
+        self.transport.pid()
     }
 
     /// Whether the agent answers. Cancel-safe.
     pub async fn ping(&self) -> Result<(), LinkError> {
-        self.connection.ping().await
+        self.transport.ping().await
     }
 
     /// Kills what still runs, and waits until all of it is gone: processes and mounts.
     ///
     /// Clones of the link, and commands, find it [lost](LinkError::Lost).
     pub async fn close(self) -> Result<(), LinkError> {
-        self.connection.close().await
+        self.transport.close().await
     }
 }

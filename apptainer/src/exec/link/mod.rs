@@ -4,8 +4,11 @@
 mod connection;
 mod control;
 mod error;
+#[path = "../../../agent/frame.rs"]
+mod frame;
 mod handle;
 mod launch;
+mod line;
 mod program;
 #[path = "../../../agent/protocol.rs"]
 #[expect(dead_code, reason = "each side uses its half")]
@@ -13,14 +16,18 @@ mod protocol;
 mod remote;
 mod request;
 mod slot;
+mod stream;
+mod transport;
 
 pub use error::{LinkError, StartError, StartStage};
 pub use handle::Link;
 pub use program::Carrier;
 
 pub(crate) use connection::Connection;
-pub(crate) use control::Control;
+pub(crate) use line::Line;
 pub(crate) use slot::Slot;
+pub(crate) use stream::{Channel, ChannelInput, ChannelOutput, Mux};
+pub(crate) use transport::Transport;
 
 pub(super) use remote::Remote;
 pub(super) use slot::Reached;
