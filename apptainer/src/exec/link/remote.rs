@@ -167,9 +167,14 @@ fn refused(error: io::Error) -> ExecError {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // The agent kills what its caller hangs up on, unless it was told to let go.
-        if self.on_drop == OnDrop::Detach {
-            let _ = self.control.say(&Request::Release);
+        if matches!(self.control.has_ended(), Ok(true)) {
+            return;
         }
+        // The agent kills what its caller hangs up on, unless it was told to let go. But who
+        // still reads what the command writes has not hung up.
+        let _ = self.control.say(match self.on_drop {
+            OnDrop::Kill => &Request::Kill,
+            OnDrop::Detach => &Request::Release,
+        });
     }
 }
