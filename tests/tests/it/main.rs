@@ -15,3 +15,4 @@ mod instance_failures;
 mod kill;
 mod registry_trouble;
 mod stream;
+mod stream_link;
