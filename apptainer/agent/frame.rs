@@ -3,7 +3,7 @@
 //! `PROTOCOL.md` beside this file tells the whole of it. Like `protocol.rs`, this file is
 //! compiled into both sides.
 
-use crate::protocol::Malformed;
+use super::protocol::Malformed;
 
 /// How long a frame's header is.
 pub(crate) const HEADER: usize = 12;

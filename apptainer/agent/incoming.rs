@@ -234,15 +234,7 @@ impl Agent {
                 self.with_sink(channel, end)?;
             }
             Kind::Credit(stream) => self.finish_credit(channel, stream),
-            Kind::Close(stream) => {
-                if let Some(wire) = &mut self.wire
-                    && let Some(key) = wire.find(channel)
-                    && let Some(source) =
-                        wire.relays.get(key).and_then(|relay| relay.source(stream))
-                {
-                    source.fd = None;
-                }
-            }
+            Kind::Close(stream) => self.finish_close(channel, stream),
             Kind::HangUp => {
                 if let Some(wire) = &mut self.wire
                     && let Some(key) = wire.find(channel)
@@ -358,6 +350,23 @@ impl Agent {
             source.credit = source.credit.saturating_add(granted);
             // It may have become ready while it could not be sent.
             source.is_ready = true;
+        }
+    }
+
+    fn finish_close(&mut self, channel: u32, stream: Stream) {
+        let Some(wire) = &mut self.wire else {
+            return;
+        };
+        let key = wire.find(channel);
+        let Some(relay) = key.and_then(|key| wire.relays.get(key)) else {
+            return;
+        };
+        if let Some(source) = relay.source(stream) {
+            source.fd = None;
+            // A terminal is hung up by closing it for both directions.
+            if source.is_terminal {
+                relay.sink.close();
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use apptainer_sys::process::{Exit, Pid, ResourceUsage, Signal};
 
 use super::cli::Cli;
 use super::collect::Collected;
+use super::ends::Ends;
 use super::link::Remote;
 use super::stream::Watch;
 use super::terminal::ChildTerminal;
@@ -64,20 +65,21 @@ impl Child {
         })
     }
 
-    pub(super) fn remote(
-        mut remote: Remote,
-        [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
-    ) -> Result<Self, ExecError> {
-        let terminal = remote.take_terminal();
-        Ok(Self {
+    pub(super) fn remote(remote: Remote, ends: Ends) -> Self {
+        Self {
             body: Body::Remote(remote),
             watchdog: None,
             has_timed_out: Arc::default(),
-            stdin: stdin.map(ChildStdin::new).transpose()?,
-            stdout: stdout.map(ChildStdout::new).transpose()?,
-            stderr: stderr.map(|fd| ChildStderr::new(fd, None)).transpose()?,
-            terminal: terminal.map(ChildTerminal::new).transpose()?,
-        })
+            stdin: ends.stdin,
+            stdout: ends.stdout,
+            stderr: ends.stderr,
+            terminal: ends.terminal,
+        }
+    }
+
+    /// One that was started by another, who has its streams.
+    pub(super) fn reattached(remote: Remote) -> Self {
+        Self::remote(remote, Ends::default())
     }
 
     /// Reads standard error for nobody but the error message.

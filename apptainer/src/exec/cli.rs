@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use apptainer_sys::exit::Failure;
 use apptainer_sys::process::{Exit, Pid, ResourceUsage, Signal, Spawn};
-use bytes::BytesMut;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{ChildStderr, ExecError};
 use crate::error::ApptainerFailure;
@@ -53,8 +54,10 @@ impl Cli {
         self.discarded = Some(Arc::clone(&stderr));
         tokio::spawn(async move {
             let read = |context: &mut Context<'_>| {
-                let mut buffer = BytesMut::with_capacity(8 * 1024);
-                lock(&stderr).poll_chunk(context, &mut buffer)
+                let mut room = [0; 8 * 1024];
+                let mut buffer = ReadBuf::new(&mut room);
+                let read = Pin::new(&mut *lock(&stderr)).poll_read(context, &mut buffer);
+                read.map_ok(|()| buffer.filled().len())
             };
             while matches!(poll_fn(read).await, Ok(1..)) {}
         });

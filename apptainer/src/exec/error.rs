@@ -41,6 +41,14 @@ pub enum ExecError {
         /// What of it takes that way.
         needs: Option<&'static str>,
     },
+    /// Over a [stream](super::Link::over) this stream of a command is to be
+    /// [piped](super::Stdio::piped) or [null](super::Stdio::null), and was inherited or given
+    /// a descriptor; nothing was started.
+    #[error("run a command over a stream: its {stream} can only be piped or null there")]
+    NotCarried {
+        /// `stdin`, `stdout` or `stderr`.
+        stream: &'static str,
+    },
     /// Its agent could not start it; nothing of it is left.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -55,7 +63,17 @@ pub enum ExecError {
     Apptainer(Box<ApptainerFailure>),
     /// The command's end, or its output, could not be learned of.
     #[error("wait for a command: {0}")]
-    Wait(#[from] io::Error),
+    Wait(#[source] io::Error),
+}
+
+/// What was learned while reading or writing about the link is told as such.
+impl From<io::Error> for ExecError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast() {
+            Ok(lost) => Self::Link(lost),
+            Err(error) => Self::Wait(error),
+        }
+    }
 }
 
 fn taken_by(option: Option<&str>) -> String {

@@ -4,6 +4,7 @@ mod child;
 mod cli;
 mod collect;
 mod command;
+mod ends;
 mod error;
 mod link;
 mod output;

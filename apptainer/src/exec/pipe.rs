@@ -5,75 +5,158 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
-use pin_project::pin_project;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use super::link::{ChannelInput, ChannelOutput};
 use crate::process::{Tail, read_available};
 
 /// The standard input of a command. Dropping it closes it.
-#[pin_project]
 #[derive(Debug)]
 pub struct ChildStdin {
-    #[pin]
-    pipe: Sender,
+    sink: Sink,
 }
 
 /// The standard output of a command.
-#[pin_project]
 #[derive(Debug)]
 pub struct ChildStdout {
-    #[pin]
-    pipe: Receiver,
+    source: Source,
 }
 
 /// The standard error of a command.
 ///
 /// Apptainer's own messages of failure come here too, as they do on a terminal.
-#[pin_project]
 #[derive(Debug)]
 pub struct ChildStderr {
-    #[pin]
-    pipe: Receiver,
+    source: Source,
     /// Keeps the end of what passes by, where somebody asks for it.
     tail: Option<Tail>,
     /// Read already, to learn why the command failed; not yet given out.
     ahead: BytesMut,
 }
 
+/// Where what a command reads comes from.
+#[derive(Debug)]
+enum Sink {
+    Pipe(Sender),
+    Channel(ChannelInput),
+}
+
+/// Where what a command writes goes to.
+#[derive(Debug)]
+enum Source {
+    Pipe(Receiver),
+    Channel(ChannelOutput),
+}
+
+/// The most that one read takes: as much as a pipe holds.
+pub(super) const READ: usize = 256 * 1024;
+
+/// The least room worth reading into.
+const ROOM: usize = 16 * 1024;
+
+impl Source {
+    fn pipe(fd: OwnedFd) -> io::Result<Self> {
+        Receiver::from_owned_fd(fd).map(Self::Pipe)
+    }
+
+    /// What there is, read into `buffer` where it has to be; nothing at the end.
+    fn poll_bytes(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<Bytes>> {
+        let pipe = match self {
+            Self::Pipe(pipe) => pipe,
+            Self::Channel(output) => return output.poll_bytes(context),
+        };
+        if buffer.capacity() < ROOM {
+            buffer.reserve(READ);
+        }
+        loop {
+            ready!(pipe.poll_read_ready(context))?;
+            match pipe.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(|_| buffer.split().freeze())),
+            }
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_read(context, buffer),
+            Self::Channel(output) => output.poll_read(context, buffer),
+        }
+    }
+
+    /// Whether it is known that all has been read that the command wrote before it ended.
+    /// Of a pipe nothing is known.
+    fn is_drained(&self) -> bool {
+        match self {
+            Self::Pipe(_) => true,
+            Self::Channel(output) => output.is_drained(),
+        }
+    }
+}
+
 impl ChildStdin {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            pipe: Sender::from_owned_fd(fd)?,
-        })
+        let sink = Sink::Pipe(Sender::from_owned_fd(fd)?);
+        Ok(Self { sink })
+    }
+
+    pub(super) fn of_channel(input: ChannelInput) -> Self {
+        let sink = Sink::Channel(input);
+        Self { sink }
     }
 }
 
 impl ChildStdout {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            pipe: Receiver::from_owned_fd(fd)?,
-        })
+        let source = Source::pipe(fd)?;
+        Ok(Self { source })
     }
 
-    /// Appends what there is to `buffer`, as much as it has room for.
-    pub(super) fn poll_chunk(
+    pub(super) fn of_channel(output: ChannelOutput) -> Self {
+        let source = Source::Channel(output);
+        Self { source }
+    }
+
+    /// What there is, read into `buffer` where it has to be; nothing at the end.
+    pub(super) fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
-        poll_chunk(&self.pipe, context, buffer)
+    ) -> Poll<io::Result<Bytes>> {
+        self.source.poll_bytes(context, buffer)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.source.is_drained()
     }
 }
 
 impl ChildStderr {
     pub(super) fn new(fd: OwnedFd, tail: Option<Tail>) -> io::Result<Self> {
+        let source = Source::pipe(fd)?;
         Ok(Self {
-            pipe: Receiver::from_owned_fd(fd)?,
+            source,
             tail,
             ahead: BytesMut::new(),
         })
+    }
+
+    pub(super) fn of_channel(output: ChannelOutput) -> Self {
+        Self {
+            source: Source::Channel(output),
+            tail: None,
+            ahead: BytesMut::new(),
+        }
     }
 
     fn note(&self, read: &[u8]) {
@@ -84,40 +167,29 @@ impl ChildStderr {
 
     /// Reads what is in the pipe, for whoever reads later to find.
     pub(super) fn read_ahead(&mut self) {
-        let read = read_available(&self.pipe);
-        self.note(&read);
-        self.ahead.extend_from_slice(&read);
+        if let Source::Pipe(pipe) = &self.source {
+            let read = read_available(pipe);
+            self.note(&read);
+            self.ahead.extend_from_slice(&read);
+        }
     }
 
-    /// Appends what there is to `buffer`, as much as it has room for.
-    pub(super) fn poll_chunk(
+    /// What there is, read into `buffer` where it has to be; nothing at the end.
+    pub(super) fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<Bytes>> {
         if !self.ahead.is_empty() {
-            let ahead = self.ahead.split();
-            buffer.extend_from_slice(&ahead);
-            return Poll::Ready(Ok(ahead.len()));
+            return Poll::Ready(Ok(self.ahead.split().freeze()));
         }
-        let before = buffer.len();
-        let read = poll_chunk(&self.pipe, context, buffer);
-        self.note(&buffer[before..]);
-        read
+        let read = ready!(self.source.poll_bytes(context, buffer))?;
+        self.note(&read);
+        Poll::Ready(Ok(read))
     }
-}
 
-fn poll_chunk(
-    pipe: &Receiver,
-    context: &mut Context<'_>,
-    buffer: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(pipe.poll_read_ready(context))?;
-        match pipe.try_read_buf(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return Poll::Ready(read),
-        }
+    pub(super) fn is_drained(&self) -> bool {
+        self.source.is_drained()
     }
 }
 
@@ -127,15 +199,24 @@ impl AsyncWrite for ChildStdin {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().pipe.poll_write(context, bytes)
+        match &mut self.get_mut().sink {
+            Sink::Pipe(pipe) => Pin::new(pipe).poll_write(context, bytes),
+            Sink::Channel(input) => input.poll_write(context, bytes),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().pipe.poll_flush(context)
+        match &mut self.get_mut().sink {
+            Sink::Pipe(pipe) => Pin::new(pipe).poll_flush(context),
+            Sink::Channel(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().pipe.poll_shutdown(context)
+        match &mut self.get_mut().sink {
+            Sink::Pipe(pipe) => Pin::new(pipe).poll_shutdown(context),
+            Sink::Channel(_) => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -145,7 +226,7 @@ impl AsyncRead for ChildStdout {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.project().pipe.poll_read(context, buffer)
+        self.get_mut().source.poll_read(context, buffer)
     }
 }
 
@@ -155,7 +236,7 @@ impl AsyncRead for ChildStderr {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
+        let this = self.get_mut();
         if !this.ahead.is_empty() {
             let length = this.ahead.len().min(buffer.remaining());
             buffer.put_slice(&this.ahead[..length]);
@@ -163,10 +244,8 @@ impl AsyncRead for ChildStderr {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        let read = this.pipe.poll_read(context, buffer);
-        if let Some(tail) = this.tail {
-            tail.push(&buffer.filled()[before..]);
-        }
+        let read = this.source.poll_read(context, buffer);
+        this.note(&buffer.filled()[before..]);
         read
     }
 }

@@ -8,7 +8,7 @@ use apptainer_sys::command::{Exec, GlobalOptions};
 use apptainer_sys::process::Spawn;
 
 use super::ExecError;
-use super::link::{Connection, Slot};
+use super::link::{Slot, Transport};
 use crate::Apptainer;
 use crate::container::{Container, Settings};
 
@@ -29,7 +29,7 @@ pub(crate) enum Way {
     /// A link that is made when it is needed, and made again when it is lost.
     Slot(Arc<Slot>),
     /// This link and no other.
-    Link(Arc<Connection>),
+    Link(Transport),
 }
 
 impl Container {

@@ -7,7 +7,8 @@ use apptainer_sys::command::Exec;
 use apptainer_sys::process::{Inheritance, Session};
 
 use super::cli::Cli;
-use super::link::{Connection, LinkError, Reached, Remote};
+use super::ends::Ends;
+use super::link::{Connection, LinkError, Mux, Reached, Remote, Transport};
 use super::place::{Place, Way};
 use super::{Child, Command, ExecError, Mechanism, Stdio};
 
@@ -33,11 +34,8 @@ impl Command {
         }
         let mut child = match self.reach(streams).await? {
             Reached::Cli(place) => self.start_by_cli(&place, streams)?,
-            Reached::Agent(connection) => {
-                match self
-                    .start_by_agent(connection, streams, reports_start)
-                    .await
-                {
+            Reached::Agent(transport) => {
+                match self.start_by_agent(transport, streams, reports_start).await {
                     // It had ended before it was asked, and there can be another.
                     Err(Refused { error, is_unasked })
                         if is_unasked && matches!(self.way, Way::Slot(_)) =>
@@ -45,8 +43,8 @@ impl Command {
                         tracing::debug!(%error, "the exec agent is started again");
                         match self.reach(streams).await? {
                             Reached::Cli(place) => self.start_by_cli(&place, streams)?,
-                            Reached::Agent(connection) => self
-                                .start_by_agent(connection, streams, reports_start)
+                            Reached::Agent(transport) => self
+                                .start_by_agent(transport, streams, reports_start)
                                 .await
                                 .map_err(|refused| refused.error)?,
                         }
@@ -100,7 +98,7 @@ impl Command {
                     needs: None,
                 });
             }
-            (Way::Link(connection), _) => Reached::Agent(Arc::clone(connection)),
+            (Way::Link(transport), _) => Reached::Agent(transport.clone()),
             (Way::Cli(place), _) => Reached::Cli(Arc::clone(place)),
             (Way::Slot(slot), Some(Mechanism::Cli)) => Reached::Cli(Arc::clone(slot.place())),
             // On a terminal the command is in the foreground with us, and gets what is
@@ -119,19 +117,32 @@ impl Command {
 
     async fn start_by_agent(
         &self,
+        transport: Transport,
+        streams: [&Stdio; 3],
+        reports_start: bool,
+    ) -> Result<Child, Refused> {
+        // A terminal comes with the word that it runs.
+        let reports_start = reports_start || self.description.terminal.is_some();
+        match transport {
+            Transport::Local(connection) => {
+                self.start_locally(connection, streams, reports_start).await
+            }
+            Transport::Stream(mux) => {
+                let started = self.start_over_stream(mux, streams, reports_start);
+                // There is no other way that could be tried.
+                started.await.map_err(Refused::asked)
+            }
+        }
+    }
+
+    async fn start_locally(
+        &self,
         connection: Arc<Connection>,
         streams: [&Stdio; 3],
         reports_start: bool,
     ) -> Result<Child, Refused> {
-        let asked = |error| Refused {
-            error,
-            is_unasked: false,
-        };
-        // A terminal comes with the word that it runs.
-        let has_terminal = self.description.terminal.is_some();
-        let reports_start = reports_start || has_terminal;
         let opened = Stdio::open_all(streams, &connection);
-        let (theirs, ours) = opened.map_err(|error| asked(error.into()))?;
+        let (theirs, ours) = opened.map_err(Refused::asked)?;
         let fds = theirs.each_ref().map(std::os::fd::AsFd::as_fd);
         let connection = Arc::clone(&connection);
         let remote = Remote::ask(
@@ -147,9 +158,37 @@ impl Command {
         })?;
         drop(theirs);
         if reports_start {
-            remote.started().await.map_err(asked)?;
+            remote.started().await.map_err(Refused::asked)?;
         }
-        Child::remote(remote, ours).map_err(asked)
+        let ends = Ends::local(ours, remote.take_terminal()).map_err(Refused::asked)?;
+        Ok(Child::remote(remote, ends))
+    }
+
+    async fn start_over_stream(
+        &self,
+        mux: Arc<Mux>,
+        streams: [&Stdio; 3],
+        reports_start: bool,
+    ) -> Result<Child, ExecError> {
+        let terminal = self.description.terminal;
+        let is_piped = match terminal {
+            Some(_) => [false; 3],
+            None => Stdio::carried(streams)?,
+        };
+        let asked = Remote::ask_over_stream(
+            mux,
+            &self.description,
+            is_piped,
+            self.on_drop(),
+            reports_start,
+        );
+        let (mut remote, channel) = asked.await?;
+        let ends = Ends::carried(&channel, is_piped, terminal);
+        drop(channel);
+        if reports_start {
+            remote.started().await?;
+        }
+        Ok(Child::remote(remote, ends))
     }
 
     fn start_by_cli(&self, place: &Place, streams: [&Stdio; 3]) -> Result<Child, ExecError> {
@@ -186,6 +225,15 @@ struct Refused {
     error: ExecError,
     /// Whether it has never been asked.
     is_unasked: bool,
+}
+
+impl Refused {
+    fn asked(error: impl Into<ExecError>) -> Self {
+        Self {
+            error: error.into(),
+            is_unasked: false,
+        }
+    }
 }
 
 /// Whether a command shares the caller's terminal.

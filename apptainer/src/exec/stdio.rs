@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use apptainer_sys::process;
 
+use super::ExecError;
 use super::link::Connection;
 
 /// What a command gets as one of its standard streams.
@@ -81,6 +82,17 @@ impl Stdio {
 
     pub(super) fn is_null(&self) -> bool {
         matches!(self.kind, Kind::Null)
+    }
+
+    /// Which of these streams frames carry; an error where one is neither piped nor null.
+    pub(super) fn carried(streams: [&Self; 3]) -> Result<[bool; 3], ExecError> {
+        let names = ["stdin", "stdout", "stderr"];
+        for (stream, name) in streams.iter().zip(names) {
+            if !matches!(stream.kind, Kind::Piped | Kind::Null) {
+                return Err(ExecError::NotCarried { stream: name });
+            }
+        }
+        Ok(streams.map(|stream| matches!(stream.kind, Kind::Piped)))
     }
 
     /// What a command gets for these streams, and our ends of its pipes.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::time::Sleep;
 
-use super::link::Control;
+use super::link::Line;
+use super::pipe::READ;
 use super::{ChildStderr, ChildStdout};
 use crate::process::Ended;
 
@@ -68,7 +68,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) enum Watch {
     Process(Ended),
-    Remote(Arc<Control>),
+    Remote(Line),
 }
 
 impl Watch {
@@ -82,12 +82,6 @@ impl Watch {
 
 /// How long what a command left in the background may go on writing.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// The most that one read takes: as much as a pipe holds.
-const READ: usize = 256 * 1024;
-
-/// The least room worth reading into.
-const ROOM: usize = 16 * 1024;
 
 impl OutputStream {
     pub(super) fn new(
@@ -120,6 +114,11 @@ impl OutputStream {
         self.stdout.is_none() && self.stderr.is_none()
     }
 
+    fn is_drained(&self) -> bool {
+        self.stdout.as_ref().is_none_or(ChildStdout::is_drained)
+            && self.stderr.as_ref().is_none_or(ChildStderr::is_drained)
+    }
+
     fn close(&mut self) {
         self.stdout = None;
         self.stderr = None;
@@ -128,6 +127,10 @@ impl OutputStream {
     /// Goes from one phase to the next where its time has come.
     fn advance(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if let Phase::Running(watch) = &self.phase {
+            // Where it is known, all that the command itself wrote comes before the grace.
+            if !self.is_drained() {
+                return Ok(());
+            }
             match watch.poll_ended(context) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(ended) => ended?,
@@ -148,35 +151,31 @@ impl OutputStream {
         source: Source,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Chunk>>> {
-        if self.buffer.capacity() < ROOM {
-            self.buffer.reserve(READ);
-        }
         let buffer = &mut self.buffer;
         let read = match source {
             Source::Stdout => self
                 .stdout
                 .as_mut()
-                .map(|pipe| pipe.poll_chunk(context, buffer)),
+                .map(|pipe| pipe.poll_bytes(context, buffer)),
             Source::Stderr => self
                 .stderr
                 .as_mut()
-                .map(|pipe| pipe.poll_chunk(context, buffer)),
+                .map(|pipe| pipe.poll_bytes(context, buffer)),
         };
         match read {
             None | Some(Poll::Pending) => Poll::Pending,
             Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            Some(Poll::Ready(Ok(0))) => {
+            Some(Poll::Ready(Ok(bytes))) if bytes.is_empty() => {
                 match source {
                     Source::Stdout => self.stdout = None,
                     Source::Stderr => self.stderr = None,
                 }
                 Poll::Ready(Ok(None))
             }
-            Some(Poll::Ready(Ok(length))) => {
+            Some(Poll::Ready(Ok(bytes))) => {
                 if let Phase::Draining(left) = &mut self.phase {
-                    *left = left.saturating_sub(length);
+                    *left = left.saturating_sub(bytes.len());
                 }
-                let bytes = self.buffer.split().freeze();
                 Poll::Ready(Ok(Some(Chunk { source, bytes })))
             }
         }

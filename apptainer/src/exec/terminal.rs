@@ -3,11 +3,14 @@
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use apptainer_sys::process::{Pty, WindowSize};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::link::{Channel, ChannelInput, ChannelOutput};
 
 /// The other end of the terminal that a command runs at: what is written is as if it were
 /// typed, what is read is what the terminal shows.
@@ -16,7 +19,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// the terminal up: its processes get `SIGHUP`.
 #[derive(Debug)]
 pub struct ChildTerminal {
-    pty: AsyncFd<Pty>,
+    end: End,
+}
+
+#[derive(Debug)]
+enum End {
+    Pty(AsyncFd<Pty>),
+    Channel(Carried),
+}
+
+/// A terminal that frames carry.
+#[derive(Debug)]
+struct Carried {
+    input: ChannelInput,
+    output: ChannelOutput,
+    /// What it was last made.
+    size: Mutex<WindowSize>,
 }
 
 impl ChildTerminal {
@@ -28,19 +46,41 @@ impl ChildTerminal {
     )]
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let pty = Pty::from_controller(fd)?;
-        Ok(Self {
-            pty: AsyncFd::new(pty)?,
-        })
+        let end = End::Pty(AsyncFd::new(pty)?);
+        Ok(Self { end })
+    }
+
+    /// That of the command on a channel, of this size.
+    pub(super) fn of_channel(channel: &Arc<Channel>, size: WindowSize) -> Self {
+        let end = End::Channel(Carried {
+            input: ChannelInput::new(Arc::clone(channel)),
+            output: ChannelOutput::stdout(Arc::clone(channel)),
+            size: Mutex::new(size),
+        });
+        Self { end }
     }
 
     /// Changes its size; programs in its foreground get `SIGWINCH`.
     pub fn resize(&self, size: WindowSize) -> io::Result<()> {
-        self.pty.get_ref().resize(size)
+        match &self.end {
+            End::Pty(pty) => pty.get_ref().resize(size),
+            End::Channel(carried) => {
+                let mut kept = carried.size.lock().unwrap_or_else(PoisonError::into_inner);
+                carried.input.channel().resize(size)?;
+                *kept = size;
+                Ok(())
+            }
+        }
     }
 
-    /// Its size.
+    /// Its size. Over a [stream](super::Link::over) that which it was last given here.
     pub fn size(&self) -> io::Result<WindowSize> {
-        self.pty.get_ref().size()
+        match &self.end {
+            End::Pty(pty) => pty.get_ref().size(),
+            End::Channel(carried) => {
+                Ok(*carried.size.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        }
     }
 }
 
@@ -55,8 +95,12 @@ impl AsyncRead for ChildTerminal {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let pty = match &self.end {
+            End::Pty(pty) => pty,
+            End::Channel(carried) => return carried.output.poll_read(context, buffer),
+        };
         loop {
-            let mut ready = ready!(self.pty.poll_read_ready(context))?;
+            let mut ready = ready!(pty.poll_read_ready(context))?;
             let room = buffer.initialize_unfilled();
             match ready.try_io(|pty| pty.get_ref().read(room)) {
                 Ok(Ok(length)) => {
@@ -77,8 +121,12 @@ impl AsyncWrite for ChildTerminal {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let pty = match &self.end {
+            End::Pty(pty) => pty,
+            End::Channel(carried) => return carried.input.poll_write(context, bytes),
+        };
         loop {
-            let mut ready = ready!(self.pty.poll_write_ready(context))?;
+            let mut ready = ready!(pty.poll_write_ready(context))?;
             if let Ok(written) = ready.try_io(|pty| pty.get_ref().write(bytes)) {
                 return Poll::Ready(written);
             }

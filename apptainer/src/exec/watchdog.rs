@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::link::Control;
+use super::link::Line;
 use crate::process::Root;
 
 /// Ends a command when its time is over; dropped, it no longer does.
@@ -32,7 +32,7 @@ impl Watchdog {
     }
 
     pub(super) fn of_remote(
-        control: Arc<Control>,
+        control: Line,
         limit: Duration,
         grace: Duration,
         has_fired: Arc<AtomicBool>,

@@ -242,3 +242,24 @@ fn a_runtime_that_goes_down_takes_its_commands_along() {
     drop(runtime);
     world.finish();
 }
+
+#[tokio::test]
+async fn a_dropped_command_is_killed_though_its_output_is_still_read() {
+    let world = World::new().await;
+    let places = Places::of(&world).await;
+    for (place, mut command) in places.commands("sh") {
+        let mut child = command
+            .args(["-c", "echo ready; while :; do sleep 0.1; done"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .await
+            .unwrap();
+        let mut stream = child.stream().unwrap();
+        assert!(stream.next().await.is_some(), "{place}");
+        drop(child);
+        let rest = async { while stream.next().await.is_some() {} };
+        let ended = tokio::time::timeout(Duration::from_secs(20), rest).await;
+        assert!(ended.is_ok(), "{place}");
+    }
+    places.finish(world).await;
+}

@@ -19,3 +19,4 @@ mod kill;
 mod registry_trouble;
 mod stray;
 mod stream;
+mod stream_link;

@@ -10,7 +10,7 @@ use apptainer_sys::process::{Exit, ResourceUsage, Seqpacket, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::protocol::{self, End, Reply, Request, Scope};
+use super::protocol::{self, End, Reply, Request};
 use crate::exec::StartError;
 
 /// One command's connection to the agent that runs it.
@@ -48,6 +48,17 @@ pub(super) enum Outcome {
     Lost,
 }
 
+impl Outcome {
+    /// What a reply says of it, if it is about that.
+    pub(super) fn of(reply: Reply) -> Option<Self> {
+        match reply {
+            Reply::Failed { stage, error } => Some(Self::Failed(StartError::new(stage, error))),
+            Reply::Exited { end, usage } => Some(Self::Exited(exit(end), resource_usage(&usage))),
+            _ => None,
+        }
+    }
+}
+
 impl Control {
     /// Must be called in a tokio runtime.
     #[expect(
@@ -71,11 +82,6 @@ impl Control {
             Err(error) if is_gone(&error) => Ok(()),
             said => said,
         }
-    }
-
-    pub(super) fn signal(&self, signal: Signal, scope: Scope) -> io::Result<()> {
-        let number = u8::try_from(signal.number()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.say(&Request::Signal(number, scope))
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -112,15 +118,8 @@ impl Control {
                 let terminal = packet.fds.into_iter().next();
                 told.started = Some(Started { id, pid, terminal });
             }
-            Ok(Reply::Failed { stage, error }) => {
-                let error = StartError::new(stage, error);
-                told.outcome = Some(Outcome::Failed(error));
-            }
-            Ok(Reply::Exited { end, usage }) => {
-                told.outcome = Some(Outcome::Exited(exit(end), resource_usage(&usage)));
-            }
-            // The end, or nonsense.
-            _ => told.outcome = Some(Outcome::Lost),
+            // The end, or nonsense, is none.
+            reply => told.outcome = reply.ok().and_then(Outcome::of).or(Some(Outcome::Lost)),
         }
         Ok(())
     }
@@ -159,23 +158,8 @@ impl Control {
         self.listen(|told| told.outcome)
     }
 
-    pub(crate) fn has_ended(&self) -> io::Result<bool> {
-        Ok(self.try_outcome()?.is_some())
-    }
-
-    /// TERM, grace, KILL: of all that the command started, also where the command itself
-    /// obeys before the rest does.
-    pub(crate) async fn end(&self, grace: Duration) -> io::Result<()> {
-        self.say(&Request::Terminate)?;
-        if tokio::time::timeout(grace, self.outcome()).await.is_err() {
-            self.say(&Request::Kill)?;
-            self.outcome().await?;
-        }
-        Ok(())
-    }
-
     /// Tells when it has ended. For one task at a time.
-    pub(crate) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.try_outcome()?.is_some() {
                 return Poll::Ready(Ok(()));
@@ -233,7 +217,7 @@ mod tests {
         let end = End::Code(3);
         Reply::Exited { end, usage }.encode(&mut bytes);
         // Closed with something unread: a reset, for the other end.
-        control.signal(Signal::TERM, Scope::Tree).unwrap();
+        control.say(&Request::Terminate).unwrap();
         theirs.send(&bytes, &[]).unwrap();
         drop(theirs);
         let outcome = control.outcome().await.unwrap();
@@ -247,7 +231,7 @@ mod tests {
     async fn an_agent_that_says_nothing_is_lost() {
         let (ours, theirs) = Seqpacket::pair().unwrap();
         let control = Control::new(ours).unwrap();
-        control.signal(Signal::TERM, Scope::Tree).unwrap();
+        control.say(&Request::Terminate).unwrap();
         drop(theirs);
         let outcome = control.outcome().await.unwrap();
         assert!(matches!(outcome, Outcome::Lost), "{outcome:?}");

@@ -151,6 +151,12 @@ pub enum LinkError {
         /// The directory.
         path: PathBuf,
     },
+    /// What was asked for takes a link on this machine.
+    #[error("{doing}: a link over a stream has no commands but those of its program")]
+    OverStream {
+        /// What was asked for.
+        doing: &'static str,
+    },
     /// The agent knows no command of this number: there was none, or somebody has heard
     /// how it ended.
     #[error("attach to command {number}: there is none, or it has ended and that was told")]
@@ -168,6 +174,10 @@ pub enum LinkError {
     /// stopped, or it was killed.
     #[error("the exec agent has ended, and with it its commands")]
     Lost,
+    /// What came over the link's [stream](super::Link::over) is not what an agent says: the
+    /// link has been ended, and with it the agent and its commands.
+    #[error("something came that is not what an exec agent says: the link has been ended")]
+    Malformed,
     /// Something on the host failed.
     #[error("{doing}: {source}")]
     Io {

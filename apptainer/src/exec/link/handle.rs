@@ -8,6 +8,7 @@ use apptainer_sys::process::Pid;
 
 use super::connection::Connection;
 use super::launch::attach;
+use super::transport::Transport;
 use super::{Carrier, LinkError, Remote};
 use crate::exec::{Child, Command, ExecError, Way};
 
@@ -54,7 +55,7 @@ use crate::exec::{Child, Command, ExecError, Way};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Link {
-    connection: Arc<Connection>,
+    pub(super) transport: Transport,
 }
 
 /// A command on a link.
@@ -69,7 +70,8 @@ pub struct CommandInfo {
 
 impl Link {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection }
+        let transport = Transport::Local(connection);
+        Self { transport }
     }
 
     /// Finds a link again that was [detached](super::OnDisconnect::Detach), in this program or
@@ -84,31 +86,32 @@ impl Link {
     ///
     /// The program is a path in it, or a name on its `PATH`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::new(Way::Link(Arc::clone(&self.connection)), program)
+        Command::new(Way::Link(self.transport.clone()), program)
     }
 
     /// The agent's pid, as the host numbers it, where the host can see it.
     pub fn pid(&self) -> Option<Pid> {
-        self.connection.pid()
+        self.transport.pid()
     }
 
     /// What the container was given the agent's program as; `None` where this program has
     /// not made the link.
     pub fn carrier(&self) -> Option<Carrier> {
-        self.connection.carrier()
+        self.transport.carrier()
     }
 
     /// Whether the agent answers. Cancel-safe.
     pub async fn ping(&self) -> Result<(), LinkError> {
-        self.connection.ping().await
+        self.transport.ping().await
     }
 
     /// Its commands, whoever started them, in the order in which they were started.
     ///
     /// Those that run; and of a [detached](super::OnDisconnect::Detach) link the last 1024 that
-    /// have ended without anybody hearing of it. Cancel-safe.
+    /// have ended without anybody hearing of it. Not [over](Self::over) a stream. Cancel-safe.
     pub async fn commands(&self) -> Result<Vec<CommandInfo>, LinkError> {
-        let listed = self.connection.list().await?;
+        let doing = "list its commands";
+        let listed = self.transport.local(doing)?.list().await?;
         let commands = listed.into_iter().map(|listed| CommandInfo {
             number: listed.id,
             pid: Pid::try_from(listed.pid)
@@ -124,8 +127,9 @@ impl Link {
     ///
     /// Dropped, it goes on as before. Dropping the future leaves it as it is.
     pub async fn reattach(&self, number: u64) -> Result<Child, ExecError> {
-        let remote = Remote::attach(Arc::clone(&self.connection), number).await?;
-        Child::remote(remote, [None, None, None])
+        let connection = self.transport.local("reattach to a command")?;
+        let remote = Remote::attach(Arc::clone(connection), number).await?;
+        Ok(Child::reattached(remote))
     }
 
     /// Kills what still runs, and waits until all of it is gone: processes, and the mounts of
@@ -133,6 +137,6 @@ impl Link {
     ///
     /// Clones of the link, and commands, find it [lost](LinkError::Lost).
     pub async fn close(self) -> Result<(), LinkError> {
-        self.connection.close().await
+        self.transport.close().await
     }
 }

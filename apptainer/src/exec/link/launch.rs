@@ -239,7 +239,7 @@ fn is_of_agent(kind: FailureKind) -> bool {
 }
 
 /// What nothing else is marked with.
-fn token() -> io::Result<[u8; 16]> {
+pub(super) fn token() -> io::Result<[u8; 16]> {
     let mut token = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut token)?;
     Ok(token)

@@ -5,8 +5,11 @@ mod builder;
 mod connection;
 mod control;
 mod error;
+#[path = "../../../agent/frame.rs"]
+mod frame;
 mod handle;
 mod launch;
+mod line;
 mod marked;
 mod program;
 #[path = "../../../agent/protocol.rs"]
@@ -16,6 +19,8 @@ mod remote;
 mod request;
 mod slot;
 mod socket;
+mod stream;
+mod transport;
 
 pub use builder::{LinkBuilder, OnDisconnect};
 pub use error::{LinkError, StartError, StartStage};
@@ -23,8 +28,10 @@ pub use handle::{CommandInfo, Link};
 pub use program::Carrier;
 
 pub(crate) use connection::Connection;
-pub(crate) use control::Control;
+pub(crate) use line::Line;
 pub(crate) use slot::Slot;
+pub(crate) use stream::{Channel, ChannelInput, ChannelOutput, Mux};
+pub(crate) use transport::Transport;
 
 pub(super) use remote::Remote;
 pub(super) use slot::Reached;

@@ -9,9 +9,9 @@ use apptainer_sys::process::{Content, sealed_file};
 
 /// The program, for this machine; none for processors that there is none for.
 #[cfg(has_agent)]
-const PROGRAM: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/agent")));
+pub(super) const PROGRAM: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/agent")));
 #[cfg(not(has_agent))]
-const PROGRAM: Option<&[u8]> = None;
+pub(super) const PROGRAM: Option<&[u8]> = None;
 
 /// What a container gets the program as: a descriptor, so that nothing is bound or
 /// copied into it.

@@ -4,13 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use apptainer_sys::process::{Exit, Pid, ResourceUsage, Seqpacket, Signal};
+use apptainer_sys::process::{Content, Exit, Pid, ResourceUsage, Seqpacket, Signal, sealed_file};
 use nix::libc;
 
 use super::connection::Connection;
 use super::control::{Control, Outcome, Started};
+use super::line::Line;
 use super::protocol::{Request, Scope};
 use super::request::{self, Manner};
+use super::stream::{Channel, Mux};
+use super::transport::Transport;
 use super::{LinkError, StartError, StartStage};
 use crate::exec::ExecError;
 use crate::exec::command::Description;
@@ -19,9 +22,9 @@ use crate::process::OnDrop;
 /// A command that an agent runs. Dropped, it is killed or let go.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    control: Arc<Control>,
+    control: Line,
     /// Ends with the last of its commands.
-    connection: Arc<Connection>,
+    transport: Transport,
     started: Option<Started>,
     on_drop: OnDrop,
 }
@@ -40,24 +43,24 @@ impl Remote {
         let manner = Manner {
             reports_start,
             ends_with_caller: on_drop == OnDrop::Kill && !connection.is_detached(),
-        };
-        let refused = |error: io::Error| match error.raw_os_error() {
-            Some(code) => StartError::on_host(StartStage::Request, code).into(),
-            None => ExecError::Wait(error),
+            is_piped: [false; 3],
         };
         let message = request::encode(command, &manner).map_err(refused)?;
+        let words = message.words.as_deref();
+        let words = words.map(|words| sealed_file(Content::Data, words));
+        let words = words.transpose().map_err(refused)?;
         let (ours, theirs) = Seqpacket::pair().map_err(refused)?;
         let mut fds = Vec::with_capacity(5);
         fds.push(theirs.as_fd());
         if command.terminal.is_none() {
             fds.extend(streams);
         }
-        fds.extend(message.words.as_ref().map(OwnedFd::as_fd));
+        fds.extend(words.as_ref().map(OwnedFd::as_fd));
         connection.send(&message.bytes, &fds).await?;
         drop(theirs);
         Ok(Self {
-            control: Arc::new(Control::new(ours)?),
-            connection,
+            control: Line::Socket(Arc::new(Control::new(ours)?)),
+            transport: Transport::Local(connection),
             started: None,
             on_drop,
         })
@@ -78,8 +81,8 @@ impl Remote {
         connection.send(&message, &[theirs.as_fd()]).await?;
         drop(theirs);
         let mut remote = Self {
-            control: Arc::new(Control::new(ours)?),
-            connection,
+            control: Line::Socket(Arc::new(Control::new(ours)?)),
+            transport: Transport::Local(connection),
             started: None,
             on_drop: OnDrop::Detach,
         };
@@ -91,6 +94,37 @@ impl Remote {
             }),
             attached => attached.map(|()| remote),
         }
+    }
+
+    /// The same over a stream, with those of its streams carried that `is_piped` names; and
+    /// the channel that carries them.
+    ///
+    /// Cancel-safe: dropped, the command is not started, or is killed.
+    pub(crate) async fn ask_over_stream(
+        mux: Arc<Mux>,
+        command: &Description,
+        is_piped: [bool; 3],
+        on_drop: OnDrop,
+        reports_start: bool,
+    ) -> Result<(Self, Arc<Channel>), ExecError> {
+        let manner = Manner {
+            reports_start,
+            ends_with_caller: on_drop == OnDrop::Kill,
+            is_piped,
+        };
+        let message = request::encode(command, &manner).map_err(refused)?;
+        let is_carried = match command.terminal {
+            Some(_) => [true, true, false],
+            None => is_piped,
+        };
+        let channel = mux.open(&message, is_carried).await?;
+        let remote = Self {
+            control: Line::Channel(Arc::clone(&channel)),
+            transport: Transport::Stream(mux),
+            started: None,
+            on_drop,
+        };
+        Ok((remote, channel))
     }
 
     /// Waits until it runs.
@@ -121,8 +155,8 @@ impl Remote {
     }
 
     /// What tells of its end.
-    pub(crate) fn control(&self) -> Arc<Control> {
-        Arc::clone(&self.control)
+    pub(crate) fn control(&self) -> Line {
+        self.control.clone()
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
@@ -154,23 +188,36 @@ impl Remote {
         match outcome {
             Outcome::Exited(exit, usage) => Ok((exit, usage)),
             Outcome::Failed(error) => Err(error.into()),
-            Outcome::Lost => Err(self.connection.note_silence()),
+            Outcome::Lost => Err(self.transport.note_silence()),
         }
+    }
+}
+
+/// Why a command could not be asked for.
+fn refused(error: io::Error) -> ExecError {
+    match error.raw_os_error() {
+        Some(code) => StartError::on_host(StartStage::Request, code).into(),
+        None => ExecError::Wait(error),
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // Nobody has waited for it who would have noticed that its agent is gone.
-        if matches!(self.control.try_outcome(), Ok(Some(Outcome::Lost))) {
-            self.connection.note_silence();
+        match self.control.try_outcome() {
+            // Nobody has waited for it who would have noticed that its agent is gone.
+            Ok(Some(Outcome::Lost)) => {
+                self.transport.note_silence();
+                return;
+            }
+            Ok(Some(_)) => return,
+            Ok(None) | Err(_) => {}
         }
-        // The agent kills what its caller hangs up on, unless it was told to let go; where it
-        // keeps what is hung up on, it has to be told to kill.
-        let _ = match (self.on_drop, self.connection.is_detached()) {
-            (OnDrop::Detach, _) => self.control.say(&Request::Release),
-            (OnDrop::Kill, true) => self.control.say(&Request::Kill),
-            (OnDrop::Kill, false) => Ok(()),
-        };
+        // The agent kills what its caller hangs up on, unless it was told to let go. But who
+        // still reads what the command writes has not hung up, and what a detached link's
+        // agent sees hung up on it keeps.
+        let _ = self.control.say(match self.on_drop {
+            OnDrop::Kill => &Request::Kill,
+            OnDrop::Detach => &Request::Release,
+        });
     }
 }

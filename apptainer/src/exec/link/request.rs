@@ -2,10 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use apptainer_sys::process::{Content, WindowSize, sealed_file};
+use apptainer_sys::process::WindowSize;
 
 use super::protocol::{self, Limit, Limits, MAX_MESSAGE, MAX_WORDS, Request, Sink, Spawn, flags};
 use crate::exec::command::Description;
@@ -14,7 +13,7 @@ use crate::exec::command::Description;
 pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
     /// The command's words, where they do not fit into it.
-    pub(super) words: Option<OwnedFd>,
+    pub(super) words: Option<Vec<u8>>,
 }
 
 impl Sink for Vec<u8> {
@@ -29,6 +28,8 @@ pub(super) struct Manner {
     pub(super) reports_start: bool,
     /// Whether it ends when nobody holds it any more.
     pub(super) ends_with_caller: bool,
+    /// Which of its streams frames carry.
+    pub(super) is_piped: [bool; 3],
 }
 
 /// What a message holds besides words takes less than this.
@@ -98,25 +99,28 @@ pub(super) fn encode(command: &Description, manner: &Manner) -> io::Result<Messa
     if spawn.word_count().is_none() {
         return Err(too_long());
     }
-    let apart = if words.len() + REST > MAX_MESSAGE {
+    let is_apart = if words.len() + REST > MAX_MESSAGE {
         spawn.flags |= flags::WORDS_APART;
-        Some(sealed_file(Content::Data, &words)?)
+        true
     } else {
         spawn.words = &words;
-        None
+        false
     };
     let mut bytes = Vec::with_capacity(spawn.words.len() + REST);
     protocol::Request::encode(&Request::Spawn(spawn), &mut bytes);
     Ok(Message {
         bytes,
-        words: apart,
+        words: is_apart.then_some(words),
     })
 }
 
 impl Description {
     fn flags(&self, manner: &Manner) -> u32 {
         let of = |is_set, flag| if is_set { flag } else { 0 };
-        of(manner.reports_start, flags::REPORT_START)
+        let piped = manner.is_piped.into_iter().zip(flags::PIPED);
+        let piped = piped.fold(0, |flags, (is_piped, flag)| flags | of(is_piped, flag));
+        piped
+            | of(manner.reports_start, flags::REPORT_START)
             | of(manner.ends_with_caller, flags::KILL_ON_HANGUP)
             | of(self.terminal.is_some(), flags::TERMINAL)
             | of(self.clears_env, flags::CLEAR_ENVIRONMENT)

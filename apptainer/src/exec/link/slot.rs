@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::LinkError;
-use super::connection::Connection;
 use super::launch::launch;
+use super::transport::Transport;
 use crate::exec::{ExecError, Place};
 
 /// The link of one place, for all commands there.
@@ -20,7 +20,7 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone)]
 pub(crate) enum Reached {
     /// By an agent there.
-    Agent(Arc<Connection>),
+    Agent(Transport),
     /// By an `apptainer exec` each.
     Cli(Arc<Place>),
 }
@@ -52,7 +52,7 @@ impl Slot {
             return Ok(reached);
         }
         let reached = match launch(&self.place, None).await {
-            Ok(connection) => Reached::Agent(connection),
+            Ok(connection) => Reached::Agent(Transport::Local(connection)),
             Err(ExecError::Link(LinkError::NoAgent { reason })) => {
                 tracing::warn!(
                     reason,
@@ -71,7 +71,7 @@ impl Slot {
     pub(crate) fn known(&self) -> Option<Reached> {
         let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         match &*reached {
-            Some(Reached::Agent(connection)) if connection.is_lost() => None,
+            Some(Reached::Agent(transport)) if transport.is_lost() => None,
             reached => reached.clone(),
         }
     }
