@@ -10,6 +10,7 @@ use apptainer_sys::process::{Exit, Pid, ResourceUsage, Signal};
 use super::cli::Cli;
 use super::collect::Collected;
 use super::ends::Ends;
+use super::lines::Lines;
 use super::link::Remote;
 use super::stream::Watch;
 use super::terminal::ChildTerminal;
@@ -29,6 +30,8 @@ pub struct Child {
     body: Body,
     watchdog: Option<Watchdog>,
     has_timed_out: Arc<AtomicBool>,
+    /// How much is collected of each output.
+    output_limit: Option<usize>,
     /// Its standard input, if that is piped.
     pub stdin: Option<ChildStdin>,
     /// Its standard output, if that is piped.
@@ -56,6 +59,7 @@ impl Child {
             body: Body::Cli(Box::new(cli)),
             watchdog: None,
             has_timed_out: Arc::default(),
+            output_limit: None,
             stdin: stdin.map(ChildStdin::new).transpose()?,
             stdout: stdout.map(ChildStdout::new).transpose()?,
             stderr: stderr
@@ -70,6 +74,7 @@ impl Child {
             body: Body::Remote(remote),
             watchdog: None,
             has_timed_out: Arc::default(),
+            output_limit: None,
             stdin: ends.stdin,
             stdout: ends.stdout,
             stderr: ends.stderr,
@@ -87,6 +92,11 @@ impl Child {
         if let (Body::Cli(cli), Some(stderr)) = (&mut self.body, self.stderr.take()) {
             cli.discard(stderr);
         }
+    }
+
+    /// Has its outputs collected up to so many bytes.
+    pub(super) fn limit_output(&mut self, limit: Option<usize>) {
+        self.output_limit = limit;
     }
 
     pub(super) fn end_after(&mut self, limit: Duration, grace: Duration) -> Result<(), ExecError> {
@@ -233,13 +243,20 @@ impl Child {
         ))
     }
 
+    /// The same line by line.
+    pub fn lines(&mut self) -> Result<Lines, ExecError> {
+        self.stream().map(Lines::new)
+    }
+
     /// Closes standard input, collects the outputs that are piped, and waits.
     ///
-    /// Dropping the future drops the command with it.
+    /// All of them, or as much as the [limit](super::Command::output_limit) allows: what
+    /// passes that is read all the same, so that it holds nobody up. Dropping the future drops
+    /// the command with it.
     pub async fn wait_with_output(mut self) -> Result<Output, ExecError> {
         drop(self.stdin.take());
-        let mut stdout = Collected::default();
-        let mut stderr = Collected::default();
+        let mut stdout = Collected::new(self.output_limit);
+        let mut stderr = Collected::new(self.output_limit);
         let mut stream = self.stream()?;
         while let Some(chunk) = stream.next().await {
             let Chunk { source, bytes } = chunk?;
@@ -251,10 +268,14 @@ impl Child {
         let is_cut = stream.is_cut();
         drop(stream);
         let status = self.wait().await?;
+        let (stdout, stdout_omission) = stdout.finish();
+        let (stderr, stderr_omission) = stderr.finish();
         Ok(Output {
             status,
-            stdout: stdout.finish(),
-            stderr: stderr.finish(),
+            stdout,
+            stderr,
+            stdout_omission,
+            stderr_omission,
             timed_out: self.timed_out(),
             is_cut,
         })

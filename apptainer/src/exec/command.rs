@@ -50,6 +50,7 @@ pub struct Command {
     pub(super) mechanism: Option<Mechanism>,
     pub(super) timeout: Option<Duration>,
     pub(super) grace: Duration,
+    pub(super) output_limit: Option<usize>,
     kill_on_drop: bool,
 }
 
@@ -102,6 +103,7 @@ impl Command {
             mechanism: None,
             timeout: None,
             grace: Duration::from_secs(5),
+            output_limit: None,
             kill_on_drop: true,
         }
     }
@@ -230,6 +232,17 @@ impl Command {
     /// How long it may take to obey `SIGTERM`; 5 seconds otherwise.
     pub fn grace(&mut self, grace: Duration) -> &mut Self {
         self.grace = grace;
+        self
+    }
+
+    /// Collects no more than so many bytes of each output, half of them from its beginning and
+    /// half from its end; how much is left out in between is in [`Output::stdout_omission`] and
+    /// [`Output::stderr_omission`]. All of it is collected otherwise, as with std and tokio.
+    ///
+    /// That is what [`output`](Self::output) and [`Child::wait_with_output`] may take of memory,
+    /// and 1 MiB more, however much the command writes. It goes on as if all were kept.
+    pub fn output_limit(&mut self, bytes: usize) -> &mut Self {
+        self.output_limit = Some(bytes);
         self
     }
 

@@ -1,11 +1,13 @@
 //! Commands in containers, shaped like `tokio::process`.
 
+mod buffer;
 mod child;
 mod cli;
 mod collect;
 mod command;
 mod ends;
 mod error;
+mod lines;
 mod link;
 mod output;
 mod pipe;
@@ -22,10 +24,11 @@ pub use apptainer_sys::process::WindowSize;
 pub use child::Child;
 pub use command::Command;
 pub use error::ExecError;
+pub use lines::{Line, Lines};
 pub use link::{
     Carrier, CommandInfo, Link, LinkBuilder, LinkError, OnDisconnect, StartError, StartStage,
 };
-pub use output::Output;
+pub use output::{Omission, Output};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use rlimit::{Resource, UNLIMITED};
 pub use status::{ExitStatus, Mechanism};

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use super::buffer::Buffer;
 use super::link::{ChannelInput, ChannelOutput};
 use crate::process::{Tail, read_available};
 
@@ -50,11 +51,8 @@ enum Source {
     Channel(ChannelOutput),
 }
 
-/// The most that one read takes: as much as a pipe holds.
-pub(super) const READ: usize = 256 * 1024;
-
-/// The least room worth reading into.
-const ROOM: usize = 16 * 1024;
+/// What a pipe holds at most, unless the command has made it larger.
+pub(super) const PIPE: usize = 256 * 1024;
 
 impl Source {
     fn pipe(fd: OwnedFd) -> io::Result<Self> {
@@ -65,20 +63,17 @@ impl Source {
     fn poll_bytes(
         &self,
         context: &mut Context<'_>,
-        buffer: &mut BytesMut,
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<Bytes>> {
         let pipe = match self {
             Self::Pipe(pipe) => pipe,
             Self::Channel(output) => return output.poll_bytes(context),
         };
-        if buffer.capacity() < ROOM {
-            buffer.reserve(READ);
-        }
         loop {
             ready!(pipe.poll_read_ready(context))?;
-            match pipe.try_read_buf(buffer) {
+            match pipe.try_read_buf(buffer.room()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(|_| buffer.split().freeze())),
+                read => return Poll::Ready(read.map(|_| buffer.take())),
             }
         }
     }
@@ -131,7 +126,7 @@ impl ChildStdout {
     pub(super) fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut BytesMut,
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<Bytes>> {
         self.source.poll_bytes(context, buffer)
     }
@@ -178,7 +173,7 @@ impl ChildStderr {
     pub(super) fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut BytesMut,
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<Bytes>> {
         if !self.ahead.is_empty() {
             return Poll::Ready(Ok(self.ahead.split().freeze()));

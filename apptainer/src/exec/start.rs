@@ -53,6 +53,7 @@ impl Command {
                 }
             }
         };
+        child.limit_output(self.output_limit);
         if let Some(limit) = self.timeout {
             child.end_after(limit, self.grace)?;
         }

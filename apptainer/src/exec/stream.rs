@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
 
+use super::buffer::Buffer;
 use super::link::Line;
-use super::pipe::READ;
+use super::pipe::PIPE;
 use super::{ChildStderr, ChildStdout};
 use crate::process::Ended;
 
@@ -41,14 +42,16 @@ pub struct Chunk {
 /// itself wrote is delivered first, however slowly it is read.
 ///
 /// While it is not read the command waits, once its pipes are full: a reader that
-/// stops costs no memory. Dropping it closes the pipes.
+/// stops costs no memory. Chunks are not copied. Those that are kept share memory with others
+/// that came at about the same time: 32 KiB of a command that says little, up to 1 MiB of one
+/// that says much. Dropping the stream closes the pipes.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct OutputStream {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     turn: Source,
-    buffer: BytesMut,
+    buffer: Buffer,
     phase: Phase,
     is_cut: bool,
 }
@@ -93,7 +96,7 @@ impl OutputStream {
             stdout,
             stderr,
             turn: Source::Stdout,
-            buffer: BytesMut::new(),
+            buffer: Buffer::default(),
             phase: Phase::Running(watch),
             is_cut: false,
         }
@@ -140,7 +143,7 @@ impl OutputStream {
         if let Phase::Grace(sleep) = &mut self.phase
             && sleep.as_mut().poll(context).is_ready()
         {
-            self.phase = Phase::Draining(2 * READ);
+            self.phase = Phase::Draining(2 * PIPE);
         }
         Ok(())
     }

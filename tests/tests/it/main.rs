@@ -16,6 +16,7 @@ mod image;
 mod instance;
 mod instance_failures;
 mod kill;
+mod output;
 mod registry_trouble;
 mod stray;
 mod stream;
