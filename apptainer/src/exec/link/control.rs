@@ -160,11 +160,16 @@ impl Control {
 
     /// Tells when it has ended. For one task at a time.
     pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // This is asked with every chunk of output: the kernel is only where there is news.
+        if self.told().outcome.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         loop {
+            let mut news = ready!(self.socket.poll_read_ready(context))?;
             if self.try_outcome()?.is_some() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.socket.poll_read_ready(context))?.clear_ready();
+            news.clear_ready();
         }
     }
 }
