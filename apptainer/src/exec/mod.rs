@@ -34,7 +34,7 @@ pub use rlimit::{Resource, UNLIMITED};
 pub use status::{ExitStatus, Mechanism};
 pub use stdio::Stdio;
 pub use stream::{Chunk, OutputStream, Source};
-pub use terminal::ChildTerminal;
+pub use terminal::{ChildTerminal, TerminalReader, TerminalWriter};
 
 pub(crate) use link::Slot;
 pub(crate) use place::{Place, Way};

@@ -73,6 +73,15 @@ impl ChildTerminal {
         }
     }
 
+    /// Both halves, for one task each. The terminal is hung up when both have been dropped.
+    pub fn into_split(self) -> (TerminalReader, TerminalWriter) {
+        let terminal = Arc::new(self);
+        let reader = TerminalReader {
+            terminal: Arc::clone(&terminal),
+        };
+        (reader, TerminalWriter { terminal })
+    }
+
     /// Its size. Over a [stream](super::Link::over) that which it was last given here.
     pub fn size(&self) -> io::Result<WindowSize> {
         match &self.end {
@@ -84,14 +93,33 @@ impl ChildTerminal {
     }
 }
 
+/// The half of a [`ChildTerminal`] that shows what is on the terminal.
+#[derive(Debug)]
+pub struct TerminalReader {
+    terminal: Arc<ChildTerminal>,
+}
+
+/// The half of a [`ChildTerminal`] that is typed into.
+#[derive(Debug)]
+pub struct TerminalWriter {
+    terminal: Arc<ChildTerminal>,
+}
+
+impl TerminalWriter {
+    /// Changes the terminal's size, as [`ChildTerminal::resize`] does.
+    pub fn resize(&self, size: WindowSize) -> io::Result<()> {
+        self.terminal.resize(size)
+    }
+}
+
 /// Nobody has the terminal open any more.
 fn is_closed(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EIO)
 }
 
-impl AsyncRead for ChildTerminal {
-    fn poll_read(
-        self: Pin<&mut Self>,
+impl ChildTerminal {
+    fn poll_shown(
+        &self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -113,14 +141,8 @@ impl AsyncRead for ChildTerminal {
             }
         }
     }
-}
 
-impl AsyncWrite for ChildTerminal {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_typed(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let pty = match &self.end {
             End::Pty(pty) => pty,
             End::Channel(carried) => return carried.input.poll_write(context, bytes),
@@ -132,12 +154,61 @@ impl AsyncWrite for ChildTerminal {
             }
         }
     }
+}
+
+impl AsyncRead for ChildTerminal {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_shown(context, buffer)
+    }
+}
+
+impl AsyncRead for TerminalReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.terminal.poll_shown(context, buffer)
+    }
+}
+
+impl AsyncWrite for ChildTerminal {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_typed(context, bytes)
+    }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     /// A terminal has one end for both directions: it is hung up by dropping it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TerminalWriter {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.terminal.poll_typed(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The terminal is hung up when both halves are dropped.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,9 +1,15 @@
 //! The programs in `examples/`: they do what they show, and leave nothing.
 
-use std::io::Write;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use apptainer::exec::WindowSize;
+use apptainer::sys::process::{Pid, PidFd, Pty, Signal};
 
 use fixtures::World;
 
@@ -61,6 +67,116 @@ async fn exec_does_what_apptainer_exec_does() {
             "{arguments:?}"
         );
     }
+    world.finish();
+}
+
+/// The example at a terminal, which a test has the other end of.
+struct AtTerminal {
+    pty: Pty,
+    /// Keeps the terminal as it is when the example has ended.
+    terminal: File,
+    example: std::process::Child,
+    shown: String,
+}
+
+impl AtTerminal {
+    fn start(place: &OsStr, arguments: &[&str]) -> Self {
+        let size = WindowSize {
+            rows: 30,
+            columns: 90,
+        };
+        let pty = Pty::open(size).unwrap();
+        let terminal = pty.terminal().unwrap();
+        let mut command = example("exec");
+        if nix::unistd::geteuid().is_root() {
+            command.arg("--no-privs");
+        }
+        command
+            .args(["--tty", "-e", "A=1"])
+            .arg(place)
+            .args(arguments);
+        let stream = || Stdio::from(terminal.try_clone().unwrap());
+        command.stdin(stream()).stdout(stream()).stderr(stream());
+        Self {
+            example: command.spawn().unwrap(),
+            pty: Pty::from_controller(pty.into()).unwrap(),
+            terminal: terminal.into(),
+            shown: String::new(),
+        }
+    }
+
+    /// Waits until the terminal has shown this.
+    async fn until_shown(&mut self, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.shown.contains(wanted) {
+            let mut bytes = [0; 1024];
+            match (&self.pty).read(&mut bytes) {
+                Ok(length) => self.shown += &String::from_utf8_lossy(&bytes[..length]),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{wanted:?} is not in {:?}",
+                self.shown
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.shown.clear();
+    }
+
+    fn type_in(&self, keys: &str) {
+        assert_eq!((&self.pty).write(keys.as_bytes()).unwrap(), keys.len());
+    }
+
+    /// How the terminal is set.
+    fn settings(&self) -> Vec<u8> {
+        let mut stty = Command::new("stty");
+        let stty = stty.arg("-g").stdin(self.terminal.try_clone().unwrap());
+        stty.output().unwrap().stdout
+    }
+}
+
+#[tokio::test]
+async fn exec_joins_its_terminal_to_the_commands() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let script = "trap 'stty size' WINCH; echo $A; stty size; tty; \
+        while read line; do echo [$line]; done; exit 7";
+    let mut at = AtTerminal::start(image.path().as_os_str(), &["sh", "-c", script]);
+    let before = at.settings();
+    at.until_shown("1\r\n30 90\r\n/dev/").await;
+    assert_ne!(at.settings(), before, "ours is raw");
+    // Echoed once, by the command's terminal.
+    at.type_in("hello\r");
+    at.until_shown("hello\r\n[hello]\r\n").await;
+    at.pty
+        .resize(WindowSize {
+            rows: 40,
+            columns: 100,
+        })
+        .unwrap();
+    // A terminal tells its own session only: say it for the kernel.
+    let pid = Pid::try_from(at.example.id()).unwrap();
+    PidFd::open(pid)
+        .unwrap()
+        .signal(Signal::from_number(28).unwrap())
+        .unwrap();
+    at.until_shown("40 100\r\n").await;
+    at.type_in("\u{4}");
+    assert_eq!(at.example.wait().unwrap().code(), Some(7));
+    assert_eq!(at.settings(), before, "and is what it was");
+    world.finish();
+}
+
+#[tokio::test]
+async fn exec_says_that_a_terminal_takes_one() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let mut command = example("exec");
+    let output = run(command.arg("--tty"), image.path(), &["true"], b"");
+    assert_eq!(output.status.code(), Some(255));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("has to be a terminal"), "{stderr}");
     world.finish();
 }
 
