@@ -1,6 +1,8 @@
 //! Links: agents in containers, which start commands there without an
 //! `apptainer exec` each.
 
+#[cfg(test)]
+mod codec_tests;
 mod connection;
 mod control;
 mod error;
@@ -11,7 +13,7 @@ mod launch;
 mod line;
 mod program;
 #[path = "../../../agent/protocol.rs"]
-#[expect(dead_code, reason = "each side uses its half")]
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
 mod protocol;
 mod remote;
 mod request;

@@ -183,3 +183,38 @@ pub(super) fn watch(kept: &mut Option<Waker>, waker: &Waker) {
         None => *kept = Some(waker.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_payloads_take_few_chunks() {
+        let mut inflow = Inflow::new(true);
+        for _ in 0..WINDOW {
+            inflow.push(BytesMut::from(&b"x"[..])).unwrap();
+        }
+        assert!(inflow.chunks.len() <= WINDOW as usize / TOGETHER + 1);
+        let room: usize = inflow.chunks.iter().map(BytesMut::capacity).sum();
+        assert!(room <= 2 * WINDOW as usize, "{room} bytes");
+        assert_eq!(inflow.push(BytesMut::from(&b"x"[..])), Err(Malformed));
+    }
+
+    #[test]
+    fn it_is_drained_when_what_came_before_the_mark_has_been_taken() {
+        let mut inflow = Inflow::new(true);
+        inflow.push(BytesMut::from(&b"own"[..])).unwrap();
+        assert!(!inflow.is_drained());
+        inflow.note_drained().unwrap();
+        inflow.push(BytesMut::from(&b"other"[..])).unwrap();
+        assert!(!inflow.is_drained());
+        inflow.consume(2);
+        assert!(!inflow.is_drained());
+        inflow.consume(1);
+        assert!(inflow.is_drained());
+        assert_eq!(inflow.first(), b"other");
+        inflow.finish().unwrap();
+        assert_eq!(inflow.take().unwrap(), b"other"[..]);
+        assert!(inflow.is_drained());
+    }
+}

@@ -24,6 +24,8 @@ mod inflow;
 mod mux;
 mod open;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use carried::{ChannelInput, ChannelOutput};
 pub(crate) use channel::Channel;
