@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use apptainer::{Apptainer, Child, Command, Instance, Link, Stdio};
+use apptainer::{Apptainer, Command, Instance, Link, Stdio};
 
 use crate::subject::{STREAM, Subject, TRUE, Work};
 
@@ -21,8 +21,8 @@ enum Place {
     Link(Link),
     Stream {
         link: Link,
-        /// What carries its bytes, for as long as it is kept.
-        _carrier: Child,
+        /// What carries its bytes; it ends with them.
+        _carrier: tokio::process::Child,
     },
 }
 
@@ -43,7 +43,7 @@ impl Ours {
         Self { place, program }
     }
 
-    /// A link to an image, over two pipes as a stream.
+    /// A link to an image, over the pipes of an `apptainer exec`.
     pub(crate) async fn stream_link(program: String) -> Self {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let agent = folder.path().join("agent");
@@ -51,10 +51,15 @@ impl Ours {
         fs::write(&agent, bytes).expect("it is writable");
         let permissions = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&agent, permissions).expect("it is ours");
-        let mut command = image().await.container().command(&agent);
-        command.arg("stream").stdin(Stdio::piped());
-        let carrier = command.stdout(Stdio::piped()).spawn().await;
-        let mut carrier = carrier.expect("it starts");
+        let mut carrier = tokio::process::Command::new("apptainer")
+            .arg("exec")
+            .arg(fixtures::busybox_sif())
+            .arg(&agent)
+            .arg("stream")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("Apptainer is installed");
         let reader = carrier.stdout.take().expect("it is piped");
         let writer = carrier.stdin.take().expect("it is piped");
         let link = Link::over(reader, writer).await;

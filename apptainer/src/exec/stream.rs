@@ -41,7 +41,8 @@ pub struct Chunk {
 /// itself wrote is delivered first, however slowly it is read.
 ///
 /// While it is not read the command waits, once its pipes are full: a reader that
-/// stops costs no memory. Dropping it closes the pipes.
+/// stops costs no memory, and over a [stream](super::Link::over) 256 KiB for each output.
+/// Dropping it closes the pipes.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct OutputStream {

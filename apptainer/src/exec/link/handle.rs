@@ -15,7 +15,7 @@ use crate::exec::{Command, ExecError, Way};
 ///
 /// It costs one `apptainer exec`, and each command after that about what a process on the
 /// host costs. Dropped with all of its commands, it ends; [`close`](Self::close) also
-/// waits for that.
+/// waits for that. An agent elsewhere is linked to [over a stream](Self::over) of bytes.
 ///
 /// ```no_run
 /// # async fn example(image: apptainer::Image) -> Result<(), Box<dyn std::error::Error>> {
