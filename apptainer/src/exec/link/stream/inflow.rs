@@ -1,10 +1,10 @@
 //! What one command writes to one stream, until somebody takes it.
 
 use std::collections::VecDeque;
-use std::task::Waker;
 
 use bytes::BytesMut;
 
+use super::watcher::Watcher;
 use crate::exec::link::frame::WINDOW;
 use crate::exec::link::protocol::Malformed;
 
@@ -31,7 +31,7 @@ pub(super) struct Inflow {
     end: Option<End>,
     /// Whether nobody takes them any more.
     is_closed: bool,
-    waker: Option<Waker>,
+    pub(super) watcher: Watcher,
 }
 
 /// Why no more comes.
@@ -53,7 +53,7 @@ impl Inflow {
             rest: None,
             end: (!is_piped).then_some(End::Complete),
             is_closed: false,
-            waker: None,
+            watcher: Watcher::default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Inflow {
             _ if bytes.len() <= SMALL => self.chunks.push_back(BytesMut::from(&bytes[..])),
             _ => self.chunks.push_back(bytes),
         }
-        self.wake();
+        self.watcher.note();
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Inflow {
             return Err(Malformed);
         }
         self.rest = Some(self.held);
-        self.wake();
+        self.watcher.note();
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Inflow {
     pub(super) fn end(&mut self, end: End) {
         if self.end.is_none() {
             self.end = Some(end);
-            self.wake();
+            self.watcher.note();
         }
     }
 
@@ -111,7 +111,6 @@ impl Inflow {
     pub(super) fn close(&mut self) -> bool {
         self.chunks.clear();
         self.held = 0;
-        self.waker = None;
         !std::mem::replace(&mut self.is_closed, true) && self.end.is_none()
     }
 
@@ -162,25 +161,6 @@ impl Inflow {
     /// Whether all has been taken that the command wrote before it ended.
     pub(super) fn is_drained(&self) -> bool {
         self.held == 0 && self.end.is_some() || self.rest == Some(0)
-    }
-
-    /// Wakes this one when there is something new.
-    pub(super) fn watch(&mut self, waker: &Waker) {
-        watch(&mut self.waker, waker);
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// Keeps a waker, unless it is the one that is there.
-pub(super) fn watch(kept: &mut Option<Waker>, waker: &Waker) {
-    match kept {
-        Some(kept) => kept.clone_from(waker),
-        None => *kept = Some(waker.clone()),
     }
 }
 

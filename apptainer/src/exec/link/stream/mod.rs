@@ -26,6 +26,7 @@ mod open;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 pub(crate) use carried::{ChannelInput, ChannelOutput};
 pub(crate) use channel::Channel;
