@@ -636,3 +636,39 @@ async fn many_commands_share_one_stream() {
     far.close().await;
     world.finish();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_streams_go_both_ways_at_once() {
+    let world = World::new().await;
+    let far = Far::of(&world).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 1..=16 {
+        let link = far.link.clone();
+        tasks.spawn(async move {
+            let mut command = sh(&link, "tee /dev/stderr");
+            let mut child = piped(&mut command).spawn().await.unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            let mut stdout = child.stdout.take().unwrap();
+            let mut stderr = child.stderr.take().unwrap();
+            let sent = bytes(number * 100_003);
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let write = async {
+                // In parts of all sizes, small ones too.
+                for part in sent.chunks(1 << number) {
+                    stdin.write_all(part).await.unwrap();
+                }
+                drop(stdin);
+            };
+            let read =
+                async { tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
+            let ((), read) = tokio::join!(write, read);
+            (read.0.unwrap(), read.1.unwrap());
+            assert!(out == sent && err == sent, "{number}: they differ");
+            assert!(child.wait().await.unwrap().success());
+        });
+    }
+    let all = timeout(2 * GUARD, tasks.join_all()).await;
+    assert_eq!(all.expect("they end").len(), 16);
+    far.close().await;
+    world.finish();
+}

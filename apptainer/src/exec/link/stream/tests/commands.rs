@@ -147,3 +147,21 @@ async fn signals_and_sizes_are_said_on_the_commands_channel() {
     agent.expect(1, Kind::End(Stream::Stdin)).await;
     agent.expect(1, Kind::Close(Stream::Stdout)).await;
 }
+
+#[tokio::test]
+async fn frames_may_come_byte_by_byte() {
+    let (mut agent, link) = Agent::linked(1).await;
+    let mut command = link.command("true");
+    let play = async {
+        agent.expect_spawn(1).await;
+        // Those that are put together, those that lie by themselves, and what is between.
+        for length in [1, 4095, 4096, 4097, 65536, 1] {
+            agent.write(1, length).await;
+        }
+        agent.say(1, Kind::End(Stream::Stdout), &[]).await;
+        agent.say(1, Kind::End(Stream::Stderr), &[]).await;
+        agent.exit(1, 0).await;
+    };
+    let (output, ()) = soon(async { tokio::join!(command.output(), play) }).await;
+    assert_eq!(output.unwrap().stdout.len(), 4096 * 3 + 65536 + 2);
+}
