@@ -167,7 +167,7 @@ fn refused(error: io::Error) -> ExecError {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        if matches!(self.control.has_ended(), Ok(true)) {
+        if self.control.known_outcome().is_some() {
             return;
         }
         // The agent kills what its caller hangs up on, unless it was told to let go. But who
