@@ -15,6 +15,9 @@ use crate::wire::Wire;
 const READ: usize = 16 * 1024;
 const READS: usize = 8;
 
+/// How much a pipe to the caller is to hold.
+const PIPE: usize = 256 * 1024;
+
 /// What became of a frame.
 enum Done {
     Yes,
@@ -32,6 +35,9 @@ enum Taken {
 impl Agent {
     /// Carries frames between these.
     pub(crate) fn carry_frames(&mut self, input: Fd, output: Fd) -> Result<()> {
+        for pipe in [&input, &output] {
+            enlarge(pipe);
+        }
         let wire = Wire::new(input, output)?;
         // Files are always ready, and cannot be watched; nobody uses them for this.
         self.watch(wire.input(), Topic::Input)?;
@@ -427,5 +433,13 @@ impl Agent {
         {
             wire.relays.remove(key);
         }
+    }
+}
+
+/// Gives a pipe more room, so that its two ends wait for each other less often. What is no
+/// pipe, or has more, or may not have it, stays as it is.
+fn enlarge(pipe: &Fd) {
+    if sys::fcntl(pipe, sys::F_GETPIPE_SZ, 0).is_ok_and(|size| size < PIPE) {
+        let _ = sys::fcntl(pipe, sys::F_SETPIPE_SZ, PIPE);
     }
 }

@@ -190,8 +190,8 @@ impl Sink {
 
     /// How many more bytes the caller may be granted, if that is worth saying.
     pub(crate) fn grant(&mut self) -> Option<u32> {
-        let is_much = self.passed >= WINDOW / 2 || self.passed > 0 && self.held.is_none();
-        let is_worth_it = is_much && self.fd.is_some() && !self.is_ended;
+        // Until then the caller has as much left, but for what is kept here.
+        let is_worth_it = self.passed >= WINDOW / 2 && self.fd.is_some() && !self.is_ended;
         is_worth_it.then(|| core::mem::take(&mut self.passed))
     }
 }

@@ -163,6 +163,7 @@ pub(crate) const F_SETFD: usize = 2;
 pub(crate) const F_SETFL: usize = 4;
 pub(crate) const F_DUPFD_CLOEXEC: usize = 1030;
 pub(crate) const F_SETPIPE_SZ: usize = 1031;
+pub(crate) const F_GETPIPE_SZ: usize = 1032;
 pub(crate) const F_GET_SEALS: usize = 1034;
 
 pub(crate) fn fcntl(fd: &Fd, command: usize, argument: usize) -> Result<usize> {

@@ -20,6 +20,7 @@ pub(crate) const AS_USER: &[&str] = &[
     "instance",
     "instance, its own file",
     "link",
+    "stream link",
     "apptainer exec",
     "first command",
     "docker exec",
@@ -77,6 +78,7 @@ pub(crate) async fn make(name: &str) -> Option<Rc<dyn Subject>> {
         "instance" => Rc::new(Ours::instance(on_host()).await),
         "instance, its own file" => Rc::new(Ours::instance(IN_IMAGE.to_owned()).await),
         "link" => Rc::new(Ours::link(on_host()).await),
+        "stream link" => Rc::new(Ours::stream_link(on_host()).await),
         "apptainer exec" => Rc::new(ApptainerExec::start().await),
         "host, a key" => Rc::new(key::OnHost::start().await),
         "instance, a key" => {

@@ -139,7 +139,7 @@ impl ExecError {
 
     /// Whether its container, or the agent in it, has ended under it.
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Link(LinkError::Lost))
+        matches!(self, Self::Link(LinkError::Lost | LinkError::Malformed))
     }
 
     fn failed_at(&self, stage: StartStage, codes: &[i32]) -> bool {

@@ -54,7 +54,7 @@ enum Kind {
 }
 
 impl Stdio {
-    /// The caller's own.
+    /// The caller's own. Does not go over a [stream](super::Link::over).
     pub fn inherit() -> Self {
         Self {
             kind: Kind::Inherit,
@@ -66,7 +66,8 @@ impl Stdio {
         Self { kind: Kind::Null }
     }
 
-    /// A pipe to the caller, which holds 256 KiB.
+    /// A pipe to the caller, which holds 256 KiB. Over a [stream](super::Link::over) there is one
+    /// there, and as much is kept here.
     pub fn piped() -> Self {
         Self { kind: Kind::Piped }
     }

@@ -42,9 +42,10 @@ pub struct Chunk {
 /// itself wrote is delivered first, however slowly it is read.
 ///
 /// While it is not read the command waits, once its pipes are full: a reader that
-/// stops costs no memory. Chunks are not copied. Those that are kept share memory with others
-/// that came at about the same time: 32 KiB of a command that says little, up to 1 MiB of one
-/// that says much. Dropping the stream closes the pipes.
+/// stops costs no memory, and over a [stream](super::Link::over) 256 KiB for each output.
+/// Chunks are not copied. Those that are kept share memory with others that came at about the
+/// same time: 32 KiB of a command that says little, up to 1 MiB of one that says much. Dropping
+/// the stream closes the pipes.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct OutputStream {

@@ -140,7 +140,7 @@ async fn much_goes_both_ways() {
     let mut child = cat.stderr(CommandStdio::null()).spawn().await.unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    let sent: Vec<u8> = (0..4 << 20_u32).map(|index| (index % 251) as u8).collect();
+    let sent: Vec<u8> = (0..251).cycle().take(4 << 20).collect();
     let mut received = Vec::new();
     let write = async {
         stdin.write_all(&sent).await.unwrap();

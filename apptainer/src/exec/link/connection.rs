@@ -114,6 +114,14 @@ impl Connection {
         LinkError::Lost.into()
     }
 
+    /// Takes note that the agent has ended, if it has.
+    pub(super) fn note_if_ended(&self) {
+        let pidfd = self.agent.pidfd.as_ref();
+        if let Some(Ok(true)) = pidfd.map(PidFd::has_ended) {
+            self.note_loss();
+        }
+    }
+
     /// Takes note that the agent has ended. What it had started ended with it, but for
     /// what had cut itself loose, which is killed here.
     pub(super) fn note_loss(&self) {

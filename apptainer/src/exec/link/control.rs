@@ -147,10 +147,15 @@ impl Control {
 
     /// Waits for its end. Cancel-safe, and the same answer each time.
     pub(super) async fn outcome(&self) -> io::Result<Outcome> {
-        if let Some(outcome) = self.told().outcome {
+        if let Some(outcome) = self.known_outcome() {
             return Ok(outcome);
         }
         self.until(|told| told.outcome).await
+    }
+
+    /// What became of it, if that has been heard of already.
+    pub(super) fn known_outcome(&self) -> Option<Outcome> {
+        self.told().outcome
     }
 
     /// What became of it, if that has been told.

@@ -17,7 +17,8 @@ use crate::exec::{Child, Command, ExecError, Way};
 ///
 /// It costs one `apptainer exec`, and each command after that about what a process on the
 /// host costs. Dropped with all of its commands, it ends, unless it is
-/// [detached](super::OnDisconnect::Detach); [`close`](Self::close) also waits for that.
+/// [detached](super::OnDisconnect::Detach); [`close`](Self::close) also waits for that. An agent
+/// elsewhere is linked to [over a stream](Self::over) of bytes.
 ///
 /// ```no_run
 /// # async fn example(image: apptainer::Image) -> Result<(), Box<dyn std::error::Error>> {

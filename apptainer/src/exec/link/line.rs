@@ -61,6 +61,15 @@ impl Line {
         }
     }
 
+    /// What became of it, if that has been heard of already. Hears nothing itself: what nobody
+    /// has heard stays to be told.
+    pub(super) fn known_outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Socket(control) => control.known_outcome(),
+            Self::Channel(channel) => channel.try_outcome(),
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> io::Result<bool> {
         Ok(self.try_outcome()?.is_some())
     }

@@ -2,6 +2,8 @@
 //! `apptainer exec` each.
 
 mod builder;
+#[cfg(test)]
+mod codec_tests;
 mod connection;
 mod control;
 mod error;
@@ -13,7 +15,7 @@ mod line;
 mod marked;
 mod program;
 #[path = "../../../agent/protocol.rs"]
-#[expect(dead_code, reason = "each side uses its half")]
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
 mod protocol;
 mod remote;
 mod request;

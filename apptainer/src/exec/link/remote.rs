@@ -203,14 +203,14 @@ fn refused(error: io::Error) -> ExecError {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        match self.control.try_outcome() {
-            // Nobody has waited for it who would have noticed that its agent is gone.
-            Ok(Some(Outcome::Lost)) => {
+        match self.control.known_outcome() {
+            Some(Outcome::Lost) => {
                 self.transport.note_silence();
                 return;
             }
-            Ok(Some(_)) => return,
-            Ok(None) | Err(_) => {}
+            Some(_) => return,
+            // What has been said and not been heard is left to who asks for it later.
+            None => {}
         }
         // The agent kills what its caller hangs up on, unless it was told to let go. But who
         // still reads what the command writes has not hung up, and what a detached link's
@@ -219,5 +219,7 @@ impl Drop for Remote {
             OnDrop::Kill => &Request::Kill,
             OnDrop::Detach => &Request::Release,
         });
+        // Nobody has waited for it who would have noticed.
+        self.transport.note_if_ended();
     }
 }

@@ -44,6 +44,13 @@ impl Transport {
         }
     }
 
+    /// Takes note that the agent has ended, if it has.
+    pub(super) fn note_if_ended(&self) {
+        if let Self::Local(connection) = self {
+            connection.note_if_ended();
+        }
+    }
+
     /// What its container was given the agent's program as, where that is known.
     pub(super) fn carrier(&self) -> Option<Carrier> {
         match self {

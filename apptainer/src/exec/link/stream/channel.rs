@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use super::channels::Channels;
-use super::inflow::{End, Inflow, watch};
+use super::inflow::{End, Inflow};
+use super::watcher::Watcher;
 use crate::exec::link::LinkError;
 use crate::exec::link::control::{Outcome, Started};
 use crate::exec::link::frame::{Kind, Stream, WINDOW};
@@ -30,8 +31,8 @@ struct State {
     /// The command's number and pid.
     started: Option<(u64, u32)>,
     outcome: Option<Outcome>,
-    /// Whoever waits for the outcome without being a task of its own.
-    waker: Option<Waker>,
+    /// Is told of the outcome.
+    watcher: Watcher,
     input: Outflow,
     outputs: [Inflow; 2],
 }
@@ -41,20 +42,14 @@ struct State {
 struct Outflow {
     credit: u32,
     is_closed: bool,
-    waker: Option<Waker>,
+    watcher: Watcher,
 }
 
 impl Outflow {
     /// Nobody reads it any more.
     fn close(&mut self) {
         self.is_closed = true;
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.watcher.note();
     }
 }
 
@@ -64,11 +59,11 @@ impl Channel {
         let state = State {
             started: None,
             outcome: None,
-            waker: None,
+            watcher: Watcher::default(),
             input: Outflow {
                 credit: WINDOW,
                 is_closed: !has_input,
-                waker: None,
+                watcher: Watcher::default(),
             },
             outputs: [Inflow::new(stdout), Inflow::new(stderr)],
         };
@@ -86,6 +81,23 @@ impl Channel {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and wakes whom that concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let changed = change(&mut state);
+        let [stdout, stderr] = &mut state.outputs;
+        let (stdout, stderr) = (stdout.watcher.take(), stderr.watcher.take());
+        let wakers = [
+            state.watcher.take(),
+            state.input.watcher.take(),
+            stdout,
+            stderr,
+        ];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        changed
     }
 
     /// Says something to the agent. It comes to nothing where nobody is there any more.
@@ -146,7 +158,7 @@ impl Channel {
         if state.outcome.is_some() {
             return Poll::Ready(());
         }
-        watch(&mut state.waker, context.waker());
+        state.watcher.watch(context);
         Poll::Pending
     }
 
@@ -162,7 +174,7 @@ impl Channel {
                 self.note_credit(u32::from_le_bytes(*granted))
             }
             Kind::Close(Stream::Stdin) => {
-                self.state().input.close();
+                self.change(|state| state.input.close());
                 Ok(())
             }
             _ => Err(Malformed),
@@ -170,28 +182,31 @@ impl Channel {
     }
 
     fn hear(&self, reply: Reply) -> Result<(), Malformed> {
-        let mut state = self.state();
-        if state.outcome.is_some() {
-            return Err(Malformed);
-        }
-        if let Reply::Started { id, pid } = reply {
-            if state.started.replace((id, pid)).is_some() {
+        self.change(|state| {
+            if state.outcome.is_some() {
                 return Err(Malformed);
             }
-        } else {
-            state.settle(Outcome::of(reply).ok_or(Malformed)?);
-        }
-        drop(state);
+            let Reply::Started { id, pid } = reply else {
+                state.settle(Outcome::of(reply).ok_or(Malformed)?);
+                return Ok(());
+            };
+            match state.started.replace((id, pid)) {
+                Some(_) => Err(Malformed),
+                None => Ok(()),
+            }
+        })?;
         self.told.notify_waiters();
         Ok(())
     }
 
     fn note_credit(&self, granted: u32) -> Result<(), Malformed> {
-        let input = &mut self.state().input;
-        let credit = input.credit.checked_add(granted);
-        input.credit = credit.filter(|credit| *credit <= WINDOW).ok_or(Malformed)?;
-        input.wake();
-        Ok(())
+        self.change(|state| {
+            let input = &mut state.input;
+            let credit = input.credit.checked_add(granted);
+            input.credit = credit.filter(|credit| *credit <= WINDOW).ok_or(Malformed)?;
+            input.watcher.note();
+            Ok(())
+        })
     }
 
     fn output(
@@ -199,29 +214,30 @@ impl Channel {
         stream: Stream,
         act: impl FnOnce(&mut Inflow) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        let state = &mut *self.state();
-        // What was never started has streams all the same, for the agent.
-        if matches!(state.outcome, Some(Outcome::Failed(_))) {
-            return Ok(());
-        }
-        match stream {
-            Stream::Stdin => Err(Malformed),
-            Stream::Stdout => act(&mut state.outputs[0]),
-            Stream::Stderr => act(&mut state.outputs[1]),
-        }
+        self.change(|state| {
+            // What was never started has streams all the same, for the agent.
+            if matches!(state.outcome, Some(Outcome::Failed(_))) {
+                return Ok(());
+            }
+            match stream {
+                Stream::Stdin => Err(Malformed),
+                Stream::Stdout => act(&mut state.outputs[0]),
+                Stream::Stderr => act(&mut state.outputs[1]),
+            }
+        })
     }
 
     /// The link is no more.
     pub(super) fn lose(&self) {
-        let mut state = self.state();
-        if state.outcome.is_none() {
-            state.settle(Outcome::Lost);
-        }
-        state.input.close();
-        for output in &mut state.outputs {
-            output.end(End::Lost);
-        }
-        drop(state);
+        self.change(|state| {
+            if state.outcome.is_none() {
+                state.settle(Outcome::Lost);
+            }
+            state.input.close();
+            for output in &mut state.outputs {
+                output.end(End::Lost);
+            }
+        });
         self.told.notify_waiters();
     }
 
@@ -241,7 +257,7 @@ impl Channel {
             .unwrap_or(u32::MAX)
             .min(input.credit);
         if length == 0 && !bytes.is_empty() {
-            watch(&mut input.waker, context.waker());
+            input.watcher.watch(context);
             return Poll::Pending;
         }
         let bytes = &bytes[..length as usize];
@@ -290,7 +306,7 @@ impl Channel {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)))
             }
             None => {
-                output.watch(context.waker());
+                output.watcher.watch(context);
                 Poll::Pending
             }
         }
@@ -317,9 +333,7 @@ impl State {
     /// Takes note of the outcome. What was never started has no streams, for its caller.
     fn settle(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.watcher.note();
         if matches!(outcome, Outcome::Failed(_)) {
             self.input.close();
             for output in &mut self.outputs {

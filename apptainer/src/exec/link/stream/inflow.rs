@@ -1,10 +1,10 @@
 //! What one command writes to one stream, until somebody takes it.
 
 use std::collections::VecDeque;
-use std::task::Waker;
 
 use bytes::BytesMut;
 
+use super::watcher::Watcher;
 use crate::exec::link::frame::WINDOW;
 use crate::exec::link::protocol::Malformed;
 
@@ -31,7 +31,7 @@ pub(super) struct Inflow {
     end: Option<End>,
     /// Whether nobody takes them any more.
     is_closed: bool,
-    waker: Option<Waker>,
+    pub(super) watcher: Watcher,
 }
 
 /// Why no more comes.
@@ -53,7 +53,7 @@ impl Inflow {
             rest: None,
             end: (!is_piped).then_some(End::Complete),
             is_closed: false,
-            waker: None,
+            watcher: Watcher::default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Inflow {
             _ if bytes.len() <= SMALL => self.chunks.push_back(BytesMut::from(&bytes[..])),
             _ => self.chunks.push_back(bytes),
         }
-        self.wake();
+        self.watcher.note();
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Inflow {
             return Err(Malformed);
         }
         self.rest = Some(self.held);
-        self.wake();
+        self.watcher.note();
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Inflow {
     pub(super) fn end(&mut self, end: End) {
         if self.end.is_none() {
             self.end = Some(end);
-            self.wake();
+            self.watcher.note();
         }
     }
 
@@ -111,7 +111,6 @@ impl Inflow {
     pub(super) fn close(&mut self) -> bool {
         self.chunks.clear();
         self.held = 0;
-        self.waker = None;
         !std::mem::replace(&mut self.is_closed, true) && self.end.is_none()
     }
 
@@ -163,23 +162,39 @@ impl Inflow {
     pub(super) fn is_drained(&self) -> bool {
         self.held == 0 && self.end.is_some() || self.rest == Some(0)
     }
-
-    /// Wakes this one when there is something new.
-    pub(super) fn watch(&mut self, waker: &Waker) {
-        watch(&mut self.waker, waker);
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
 }
 
-/// Keeps a waker, unless it is the one that is there.
-pub(super) fn watch(kept: &mut Option<Waker>, waker: &Waker) {
-    match kept {
-        Some(kept) => kept.clone_from(waker),
-        None => *kept = Some(waker.clone()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_payloads_take_few_chunks() {
+        let mut inflow = Inflow::new(true);
+        for _ in 0..WINDOW {
+            inflow.push(BytesMut::from(&b"x"[..])).unwrap();
+        }
+        assert!(inflow.chunks.len() <= WINDOW as usize / TOGETHER + 1);
+        let room: usize = inflow.chunks.iter().map(BytesMut::capacity).sum();
+        assert!(room <= 2 * WINDOW as usize, "{room} bytes");
+        assert_eq!(inflow.push(BytesMut::from(&b"x"[..])), Err(Malformed));
+    }
+
+    #[test]
+    fn it_is_drained_when_what_came_before_the_mark_has_been_taken() {
+        let mut inflow = Inflow::new(true);
+        inflow.push(BytesMut::from(&b"own"[..])).unwrap();
+        assert!(!inflow.is_drained());
+        inflow.note_drained().unwrap();
+        inflow.push(BytesMut::from(&b"other"[..])).unwrap();
+        assert!(!inflow.is_drained());
+        inflow.consume(2);
+        assert!(!inflow.is_drained());
+        inflow.consume(1);
+        assert!(inflow.is_drained());
+        assert_eq!(inflow.first(), b"other");
+        inflow.finish().unwrap();
+        assert_eq!(inflow.take().unwrap(), b"other"[..]);
+        assert!(inflow.is_drained());
     }
 }

@@ -24,6 +24,9 @@ mod inflow;
 mod mux;
 mod open;
 mod outbox;
+#[cfg(test)]
+mod tests;
+mod watcher;
 
 pub(crate) use carried::{ChannelInput, ChannelOutput};
 pub(crate) use channel::Channel;

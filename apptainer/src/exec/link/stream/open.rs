@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::Mux;
 use super::channels::{Channels, Loss};
 use super::frames::{Broken, Frames};
+use crate::exec::link::control::is_gone;
 use crate::exec::link::frame::{Header, Kind};
 use crate::exec::link::launch::token;
 use crate::exec::link::protocol::{Hello, Orphans, Reply, Request, VERSION};
@@ -135,7 +136,11 @@ async fn say_hello(writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), LinkErr
         writer.write_all(&frame).await?;
         writer.flush().await
     };
-    said.await.map_err(io_error("say hello to the exec agent"))
+    match said.await {
+        // What came before that, or did not, tells more.
+        Err(error) if is_gone(&error) => Ok(()),
+        said => said.map_err(io_error("say hello to the exec agent")),
+    }
 }
 
 async fn hear_welcome(frames: &mut Frames<impl AsyncRead + Unpin>) -> Result<(), LinkError> {
