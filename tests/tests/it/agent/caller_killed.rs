@@ -24,13 +24,13 @@ const TREE: &str =
     "(setsid sh -c '(sleep $0 &)' $0 &); (trap '' TERM HUP; sleep $0) & exec sleep $0";
 
 /// A caller, which says when it has begun.
-struct Caller {
+pub(super) struct Caller {
     process: std::process::Child,
     said: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Caller {
-    fn start(world: &World, role: &str, tag: &str) -> Self {
+    pub(super) fn start(world: &World, role: &str, tag: &str) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args([
                 "agent::caller_killed::caller",
@@ -52,7 +52,7 @@ impl Caller {
     }
 
     /// Waits until it has said this.
-    fn until_said(&mut self, wanted: &str) {
+    pub(super) fn until_said(&mut self, wanted: &str) {
         for line in self.said.by_ref() {
             // The test harness writes before it, without ending its line.
             if line.unwrap().ends_with(wanted) {
@@ -62,7 +62,7 @@ impl Caller {
         panic!("it ended without saying {wanted:?}");
     }
 
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
