@@ -5,11 +5,11 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use apptainer::sys::process::{PidFd, Signal};
-use apptainer::{Apptainer, Container};
+use apptainer::{Apptainer, Container, Stdio};
 use fixtures::World;
 
 use super::processes::{SOON, agents, tag, tagged, until, until_tagged};
@@ -22,6 +22,9 @@ const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
 /// A command with children that have sessions of their own and have lost their parents.
 const TREE: &str =
     "(setsid sh -c '(sleep $0 &)' $0 &); (trap '' TERM HUP; sleep $0) & exec sleep $0";
+
+/// Two processes that write without end, and do not mind that nobody reads it.
+const STREAM: &str = "trap '' PIPE; (while :; do echo $0; done) & while :; do echo $0; done";
 
 /// A caller, which says when it has begun.
 pub(super) struct Caller {
@@ -41,7 +44,7 @@ impl Caller {
             .env(ROLE, role)
             .env(TAG, tag)
             .env(FOLDER, world.folder())
-            .stdout(Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let stdout = process.stdout.take().unwrap();
@@ -122,6 +125,16 @@ async fn play(role: &str, container: &Container, tag: &str) {
             println!("running");
             std::future::pending::<()>().await;
         }
+        "stream" => {
+            let link = container.link().await.unwrap();
+            let mut command = link.command("sh");
+            command.args(["-c", STREAM, tag]).stdout(Stdio::piped());
+            let mut child = command.spawn().await.unwrap();
+            let mut stream = child.stream().unwrap();
+            let _ = stream.next().await.unwrap().unwrap();
+            println!("running");
+            while stream.next().await.is_some() {}
+        }
         "instance" => {
             let instance = container.start().await.unwrap();
             let mut command = instance.command("sh");
@@ -180,6 +193,22 @@ async fn killed_while_commands_run_it_leaves_nothing() {
     caller.kill();
     until_tagged(&tag, 0, SOON).await;
     until("no agent is there", SOON, || agents().is_empty()).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn killed_while_it_reads_it_leaves_nothing() {
+    let world = World::new().await;
+    let _ = world.busybox().await;
+    let tag = tag();
+    for _ in 0..5 {
+        let mut caller = Caller::start(&world, "stream", &tag);
+        caller.until_said("running");
+        until_tagged(&tag, 2, SOON).await;
+        caller.kill();
+        until_tagged(&tag, 0, SOON).await;
+        until("no agent is there", SOON, || agents().is_empty()).await;
+    }
     world.finish();
 }
 

@@ -139,8 +139,8 @@ async fn many_at_once_leave_nothing() {
     println!("and have ended: {:.1?}", started.elapsed());
     until_at_rest(agent, fresh).await;
     // Room for so many is kept.
-    Holdings::of(me()).check("the caller", before[0], 64 << 20);
-    Holdings::of(agent).check("the agent", before[1], 64 << 20);
+    Holdings::of(me()).check("the caller", before[0], 8 << 20);
+    Holdings::of(agent).check("the agent", before[1], 1 << 20);
     link.close().await.unwrap();
     world.finish();
 }
