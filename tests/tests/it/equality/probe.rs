@@ -77,7 +77,7 @@ const FLEETING: [&str; 28] = [
 ];
 
 /// Reads what [`FILES`] and [`LINKS`] print.
-pub(super) fn read(files: &[u8], links: &[u8]) -> Lines {
+pub(super) fn read(files: &[u8], listing: &[u8]) -> Lines {
     let mut lines = Lines::new();
     let files = String::from_utf8_lossy(files);
     for file in files.split("==> /proc/self/").skip(1) {
@@ -95,7 +95,7 @@ pub(super) fn read(files: &[u8], links: &[u8]) -> Lines {
             }
         }
     }
-    read_links(&String::from_utf8_lossy(links), &mut lines);
+    read_links(&String::from_utf8_lossy(listing), &mut lines);
     lines
 }
 
