@@ -52,20 +52,19 @@ impl fmt::Display for ExitStatus {
 
 /// By which way a command reaches its container.
 ///
-/// A command is the same by each, but for this:
+/// A command is the same by each, but for this. The environment, identity, privileges,
+/// namespaces, mounts, limits, signals, directory and the rest of what a process can see of
+/// itself are compared by the tests line by line.
 ///
-/// - Its environment, its working directory, its umask and its limits are those of an
-///   `apptainer exec`: with an agent, of the one that started the agent, and otherwise of
-///   its own. So with an agent a change in the caller's environment after that goes
-///   unnoticed.
-/// - With an agent it gets no descriptors but its streams, and leads a session of its own.
-/// - With an agent it bears two marks, by which what it has started is known again when that
-///   is to be killed, also what has a session of its own, has lost its parent and has cleared
-///   its environment: the variable `APPTAINER_RS_EXEC`, and a soft limit on file locks
-///   (`RLIMIT_LOCKS`), which Linux has not looked at since version 2.4.25. With an
-///   `apptainer exec` of its own what is known is what is below that, or in its session.
-/// - That it could not be started is known with an agent when it is
-///   [spawned](super::Command::spawn), and otherwise when it is waited for.
+/// | | by an agent | by an `apptainer exec` | because |
+/// | --- | --- | --- | --- |
+/// | variable `APPTAINER_RS_EXEC` | is there | | it marks what the command starts, so that all of it can be killed |
+/// | soft limit on file locks | a number | the caller's | so does this, where the environment was cleared; Linux has not looked at it since 2.4.25 |
+/// | what is killed with it | all that it has started | what is below it, or in its session | only an agent has marks |
+/// | session and group | its own | `apptainer`'s | its group can be signalled, and its terminal be its own |
+/// | descriptors | its streams | those too that its caller left open | nobody says which are meant for it |
+/// | what is passed on | as it was when the agent was started | as it is when the command is | an agent is started once, and asks nobody again: the caller's environment, directory, umask, limits and niceness |
+/// | that it cannot be started | is known when it is [spawned](super::Command::spawn) | is known when it is waited for | `apptainer` tells of it as it ends |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mechanism {

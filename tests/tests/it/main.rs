@@ -10,6 +10,7 @@ mod cgroup;
 mod detach;
 mod discover;
 mod environment;
+mod equality;
 mod examples;
 mod exec;
 mod exec_failures;

@@ -5,11 +5,11 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use apptainer::sys::process::{PidFd, Signal};
-use apptainer::{Apptainer, Container};
+use apptainer::{Apptainer, Container, Stdio};
 use fixtures::World;
 
 use super::processes::{SOON, agents, tag, tagged, until, until_tagged};
@@ -23,14 +23,17 @@ const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
 const TREE: &str =
     "(setsid sh -c '(sleep $0 &)' $0 &); (trap '' TERM HUP; sleep $0) & exec sleep $0";
 
+/// Two processes that write without end, and do not mind that nobody reads it.
+const STREAM: &str = "trap '' PIPE; (while :; do echo $0; done) & while :; do echo $0; done";
+
 /// A caller, which says when it has begun.
-struct Caller {
+pub(super) struct Caller {
     process: std::process::Child,
     said: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Caller {
-    fn start(world: &World, role: &str, tag: &str) -> Self {
+    pub(super) fn start(world: &World, role: &str, tag: &str) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args([
                 "agent::caller_killed::caller",
@@ -41,7 +44,7 @@ impl Caller {
             .env(ROLE, role)
             .env(TAG, tag)
             .env(FOLDER, world.folder())
-            .stdout(Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let stdout = process.stdout.take().unwrap();
@@ -52,7 +55,7 @@ impl Caller {
     }
 
     /// Waits until it has said this.
-    fn until_said(&mut self, wanted: &str) {
+    pub(super) fn until_said(&mut self, wanted: &str) {
         for line in self.said.by_ref() {
             // The test harness writes before it, without ending its line.
             if line.unwrap().ends_with(wanted) {
@@ -62,7 +65,7 @@ impl Caller {
         panic!("it ended without saying {wanted:?}");
     }
 
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
@@ -122,6 +125,16 @@ async fn play(role: &str, container: &Container, tag: &str) {
             println!("running");
             std::future::pending::<()>().await;
         }
+        "stream" => {
+            let link = container.link().await.unwrap();
+            let mut command = link.command("sh");
+            command.args(["-c", STREAM, tag]).stdout(Stdio::piped());
+            let mut child = command.spawn().await.unwrap();
+            let mut stream = child.stream().unwrap();
+            let _ = stream.next().await.unwrap().unwrap();
+            println!("running");
+            while stream.next().await.is_some() {}
+        }
         "instance" => {
             let instance = container.start().await.unwrap();
             let mut command = instance.command("sh");
@@ -180,6 +193,22 @@ async fn killed_while_commands_run_it_leaves_nothing() {
     caller.kill();
     until_tagged(&tag, 0, SOON).await;
     until("no agent is there", SOON, || agents().is_empty()).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn killed_while_it_reads_it_leaves_nothing() {
+    let world = World::new().await;
+    let _ = world.busybox().await;
+    let tag = tag();
+    for _ in 0..5 {
+        let mut caller = Caller::start(&world, "stream", &tag);
+        caller.until_said("running");
+        until_tagged(&tag, 2, SOON).await;
+        caller.kill();
+        until_tagged(&tag, 0, SOON).await;
+        until("no agent is there", SOON, || agents().is_empty()).await;
+    }
     world.finish();
 }
 

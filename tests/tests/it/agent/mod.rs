@@ -11,6 +11,7 @@ mod nonsense;
 mod processes;
 mod runtimes;
 mod shortage;
+mod soak;
 mod start;
 mod streams;
 mod terminal;

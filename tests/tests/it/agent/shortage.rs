@@ -1,8 +1,13 @@
 //! Agents that are short of something.
 
-use std::fs;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io;
+use std::iter;
 use std::process::Command;
+use std::time::Duration;
 
+use apptainer::Stdio;
 use apptainer::exec::{ExecError, StartStage};
 use apptainer::sys::process::Pid;
 use fixtures::World;
@@ -95,6 +100,56 @@ async fn one_without_memory_for_a_command_says_so_and_goes_on() {
     world.finish();
 }
 
+/// Whether this is for want of descriptors.
+fn is_out_of_descriptors(error: &(dyn Error + 'static)) -> bool {
+    let code = error.downcast_ref().and_then(io::Error::raw_os_error);
+    code == Some(nix::libc::EMFILE) || error.source().is_some_and(is_out_of_descriptors)
+}
+
+#[tokio::test]
+async fn a_caller_without_descriptors_is_told_so_and_nothing_is_lost() {
+    let world = World::new().await;
+    let link = world.container().await.link().await.unwrap();
+    let agent = link.pid().unwrap();
+    let before = descriptors(agent).len();
+    let mut running = link.command("cat");
+    let running = running.stdin(Stdio::piped()).spawn().await;
+    let mut running = running.unwrap();
+
+    limit(Pid::try_from(std::process::id()).unwrap(), "nofile", "64");
+    let mut taken: Vec<File> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let mut refused = 0;
+    for free in 0..12 {
+        let mut command = link.command("echo");
+        let ran = command.arg("told").stdout(Stdio::piped()).output();
+        let ran = tokio::time::timeout(Duration::from_secs(10), ran).await;
+        match ran.expect("it does not hang") {
+            Ok(output) => assert_eq!(output.stdout, "told\n"),
+            Err(error) => {
+                let is_told = match &error {
+                    ExecError::Start(error) => error.code() == nix::libc::EMFILE,
+                    error => is_out_of_descriptors(error),
+                };
+                assert!(is_told, "{free}: {error:?}");
+                refused += 1;
+            }
+        }
+        taken.pop();
+    }
+    assert!(refused > 0, "there was room");
+    drop(taken);
+
+    assert!(link.command("true").status().await.unwrap().success());
+    link.ping().await.unwrap();
+    assert_eq!(running.try_wait().unwrap(), None);
+    drop(running.stdin.take());
+    assert!(running.wait().await.unwrap().success());
+    drop(running);
+    until("it has closed", SOON, || descriptors(agent).len() == before).await;
+    link.close().await.unwrap();
+    world.finish();
+}
+
 /// The kernel does not hold root to this limit.
 #[tokio::test]
 async fn one_that_may_have_no_more_processes_says_so_and_goes_on() {
@@ -106,7 +161,7 @@ async fn one_that_may_have_no_more_processes_says_so_and_goes_on() {
     let link = world.container().await.link().await.unwrap();
     let pid = link.pid().unwrap();
     let mut running = link.command("cat");
-    let running = running.stdin(apptainer::Stdio::piped()).spawn().await;
+    let running = running.stdin(Stdio::piped()).spawn().await;
     let mut running = running.unwrap();
     let before = soft(pid, "Max processes");
     limit(pid, "nproc", "1");

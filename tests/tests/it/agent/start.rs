@@ -145,6 +145,38 @@ async fn an_argument_list_that_is_too_long_is_told() {
 }
 
 #[tokio::test]
+async fn all_that_the_kernel_takes_is_taken() {
+    let world = World::new().await;
+    let ways = Ways::of(&world).await;
+    // Words are at most 32 pages long, with their NUL. All of them may have a quarter of
+    // the stack, of which their pointers and the variables take some, too.
+    let longest = 32 * 4096 - 1;
+    let cases = [
+        (vec!["x".repeat(longest)], true),
+        (vec!["x".repeat(longest + 1)], false),
+        (vec!["x".repeat(longest); 15], true),
+        (vec!["x".repeat(longest); 16], false),
+    ];
+    for (args, fits) in cases {
+        for (way, mut command) in ways.commands("true") {
+            command
+                .args(&args)
+                .rlimit(Resource::Stack, 8 << 20, 8 << 20);
+            match command.status().await {
+                Ok(status) => assert!(fits && status.success(), "{way}: {status}"),
+                Err(error) => {
+                    assert!(
+                        !fits && error.is_argument_list_too_long(),
+                        "{way}: {error:?}"
+                    );
+                }
+            }
+        }
+    }
+    ways.finish(world).await;
+}
+
+#[tokio::test]
 async fn long_arguments_and_variables_arrive_whole() {
     let world = World::new().await;
     let ways = Ways::of(&world).await;

@@ -3,6 +3,7 @@
 //! Root may make them; other users only where that was delegated to them, and are
 //! told so otherwise.
 
+mod agent;
 mod group;
 mod kill;
 mod limit;
