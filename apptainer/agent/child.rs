@@ -115,6 +115,9 @@ fn run(plan: &Plan) -> Errno {
         buffer[..folder.len()].copy_from_slice(folder);
         buffer[folder.len()] = b'/';
         buffer[folder.len() + 1..length].copy_from_slice(program);
+        // By this it is called, too: so an `apptainer exec` does it.
+        // SAFETY: there is at least one word, and the buffer outlives the attempt.
+        unsafe { plan.argv.write(buffer.as_ptr()) };
         match execute(plan, buffer.as_ptr()) {
             Errno::NOENT | Errno::NOTDIR => {}
             // There may be another behind it.
