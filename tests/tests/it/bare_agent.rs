@@ -207,7 +207,7 @@ async fn it_ends_with_its_stream_and_takes_its_commands_along() {
     let Agent {
         link, mut process, ..
     } = agent;
-    drop((child, link));
+    drop((child, command, link));
     // Here the runtime goes on: it is what closes the stream.
     let deadline = Instant::now() + Duration::from_secs(30);
     while process.try_wait().unwrap().is_none() {
