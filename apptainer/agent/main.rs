@@ -31,6 +31,8 @@
 mod agent;
 mod caller;
 mod child;
+#[expect(dead_code, reason = "each side uses its half")]
+mod codec;
 mod end;
 mod frame;
 mod incoming;
@@ -39,7 +41,6 @@ mod link;
 mod mark;
 mod pages;
 mod places;
-#[expect(dead_code, reason = "each side uses its half")]
 mod protocol;
 mod relay;
 mod slot;

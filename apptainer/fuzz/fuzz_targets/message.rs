@@ -1,6 +1,8 @@
 //! Messages: no bytes make the reader panic, and what it reads is written the same.
 #![no_main]
 
+#[path = "../../agent/codec.rs"]
+mod codec;
 #[allow(dead_code)]
 #[path = "../../agent/protocol.rs"]
 mod protocol;

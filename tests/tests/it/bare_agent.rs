@@ -100,7 +100,7 @@ async fn it_runs_commands_and_tells_how_they_end() {
 
     let mut command = agent.link.command("sh");
     command
-        .args(["-c", "umask; ulimit -n; nice"])
+        .args(["-c", "umask; ulimit -n; cut -d' ' -f19 /proc/self/stat"])
         .umask(0o27)
         .nice(3);
     command.rlimit(apptainer::exec::Resource::OpenFiles, 99, 100);

@@ -2,6 +2,9 @@
 //! `apptainer exec` each.
 
 mod builder;
+#[path = "../../../agent/codec.rs"]
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
+mod codec;
 #[cfg(test)]
 mod codec_tests;
 mod connection;
@@ -15,7 +18,6 @@ mod line;
 mod marked;
 mod program;
 #[path = "../../../agent/protocol.rs"]
-#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
 mod protocol;
 mod remote;
 mod request;
