@@ -1,6 +1,7 @@
 //! Messages: no bytes make the reader panic, and what it reads is written the same.
 #![no_main]
 
+#[allow(dead_code)]
 #[path = "../../agent/codec.rs"]
 mod codec;
 #[allow(dead_code)]
