@@ -42,6 +42,7 @@ pub(crate) mod number {
     pub(crate) const EPOLL_CREATE1: usize = 291;
     pub(crate) const DUP3: usize = 292;
     pub(crate) const PIPE2: usize = 293;
+    pub(crate) const GETPGID: usize = 121;
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const CLOSE_RANGE: usize = 436;
 }
@@ -86,6 +87,7 @@ pub(crate) mod number {
     pub(crate) const MMAP: usize = 222;
     pub(crate) const ACCEPT4: usize = 242;
     pub(crate) const WAIT4: usize = 260;
+    pub(crate) const GETPGID: usize = 155;
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const CLOSE_RANGE: usize = 436;
 }

@@ -44,6 +44,8 @@ struct Process {
 pub(crate) struct Tree {
     proc: Fd,
     agent: i32,
+    /// The group that the agent itself is in.
+    group: i32,
     found: List<Process>,
 }
 
@@ -52,6 +54,7 @@ impl Tree {
         Ok(Self {
             proc: sys::open(c"/proc", sys::O_RDONLY | sys::O_DIRECTORY)?,
             agent: sys::pid(),
+            group: sys::group()?,
             found: List::new()?,
         })
     }
@@ -100,8 +103,10 @@ impl Tree {
     fn send(&self, signal: i32) {
         let mut last_group = 0;
         for process in self.owned() {
-            // A group lies within a session, and a session is one command's.
-            if process.group != last_group && process.group > 1 {
+            // A group lies within a session, and a session is one command's; but for the
+            // agent's own, in which a command is until it has made itself one.
+            let is_its_own = process.group > 1 && process.group != self.group;
+            if process.group != last_group && is_its_own {
                 last_group = process.group;
                 let _ = sys::kill(-process.group, signal);
             }

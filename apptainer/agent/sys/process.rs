@@ -75,6 +75,12 @@ pub(crate) fn pid() -> i32 {
     unsafe { syscall(number::GETPID, [0; 6]) as i32 }
 }
 
+/// The process group that it is in.
+pub(crate) fn group() -> Result<i32> {
+    // SAFETY: it takes a number.
+    unsafe { call(number::GETPGID, &[0]) }.map(|group| group as i32)
+}
+
 pub(crate) fn parent() -> i32 {
     // SAFETY: it takes nothing, and does not fail.
     unsafe { syscall(number::GETPPID, [0; 6]) as i32 }

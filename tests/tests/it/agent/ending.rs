@@ -161,3 +161,23 @@ async fn a_link_that_is_being_closed_and_given_up_ends_all_the_same() {
     until_tagged(&tag, 0, SOON).await;
     world.finish();
 }
+
+#[tokio::test]
+async fn an_agent_that_is_ended_while_commands_start_ends() {
+    let world = World::new().await;
+    let container = world.container().await;
+    for _ in 0..20 {
+        let link = container.link().await.unwrap();
+        let mut starting = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let link = link.clone();
+            starting.spawn(async move { link.command("true").output().await });
+        }
+        // Some have been asked for, and have not become their programs.
+        tokio::task::yield_now().await;
+        let closed = tokio::time::timeout(Duration::from_secs(20), link.close()).await;
+        closed.expect("it ends").unwrap();
+        starting.shutdown().await;
+    }
+    world.finish();
+}
