@@ -46,8 +46,11 @@ async fn it_has_no_more_after_many_commands_than_before_and_nor_have_we() {
             }
         }
     };
-    // What is made once has been made then.
+    // What is made once has been made then, and of what was dropped nothing is left.
     run(10).await;
+    while !link.commands().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
     until("it has reaped", SOON, || zombies_of(pid) == 0).await;
     let (theirs, ours) = (descriptors(pid).len(), descriptors(me).len());
     run(300).await;
