@@ -8,15 +8,20 @@
 //! It behaves as `apptainer exec` does. With `--tty` the command has a terminal of its own,
 //! of which this one is a copy: see `tty.rs`.
 
+mod signals;
 mod tty;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use apptainer::exec::Mechanism;
+use apptainer::sys::process::Signal;
 use apptainer::{Apptainer, Command, Container, Error, ExitStatus};
 use clap::Parser;
+use signals::Signals;
 use tokio::runtime::Builder;
 
 /// Run a command in a container, as `apptainer exec` does.
@@ -129,20 +134,34 @@ async fn attend(
     options: &Options,
     mut command: Command,
 ) -> Result<ExitStatus, Box<dyn std::error::Error>> {
+    let mut signals = Signals::catch()?;
     if options.tty {
-        tty::run(&mut command).await
-    } else {
-        Ok(command.status().await?)
+        return tty::run(&mut command, &mut signals).await;
     }
+    let mut child = command.spawn().await?;
+    loop {
+        let signal = tokio::select! {
+            status = child.wait() => return Ok(status?),
+            signal = signals.next() => signal,
+        };
+        // A terminal's keys reach the command, too, where it is in the same foreground.
+        let is_key = [Signal::INT, Signal::QUIT].contains(&signal);
+        if !(is_key && child.mechanism() == Mechanism::Cli && shares_terminal()) {
+            child.signal(signal)?;
+        }
+    }
+}
+
+/// Whether the command has our terminal.
+fn shares_terminal() -> bool {
+    stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal()
 }
 
 /// Exits with the command's code, or dies by the signal that killed it.
 fn end_as(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
-        let _ = nix::sys::signal::raise(
-            nix::sys::signal::Signal::try_from(signal.number())
-                .unwrap_or(nix::sys::signal::SIGKILL),
-        );
+        // Those that were caught are no more.
+        let _ = signal_hook::low_level::emulate_default_handler(signal.number());
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     ExitCode::from(code.unwrap_or(255))

@@ -8,11 +8,12 @@ use std::io::Stdin;
 use std::time::Duration;
 
 use apptainer::exec::{TerminalReader, TerminalWriter, WindowSize};
-use apptainer::sys::process::Signal;
 use apptainer::{Child, Command, ExitStatus};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::signals::Signals;
 
 /// Our terminal in raw mode. Dropped, it is what it was before; also in a panic.
 struct Raw {
@@ -50,14 +51,17 @@ fn size() -> Result<WindowSize, rustix::io::Errno> {
 const GRACE: Duration = Duration::from_millis(250);
 
 /// Runs a command so, and waits for it.
-pub(crate) async fn run(command: &mut Command) -> Result<ExitStatus, Box<dyn Error>> {
+pub(crate) async fn run(
+    command: &mut Command,
+    signals: &mut Signals,
+) -> Result<ExitStatus, Box<dyn Error>> {
     let size = size().map_err(|_| "with --tty, standard input has to be a terminal")?;
     let mut child = command.terminal(size).spawn().await?;
     let terminal = child.terminal.take().expect("it was asked for");
     let (reader, writer) = terminal.into_split();
     let _raw = Raw::enter()?;
     let showing = tokio::spawn(show(reader));
-    let status = attend(&mut child, writer).await?;
+    let status = attend(&mut child, writer, signals).await?;
     if let Ok(shown) = tokio::time::timeout(GRACE, showing).await {
         shown??;
     }
@@ -82,10 +86,9 @@ async fn show(mut reader: TerminalReader) -> std::io::Result<()> {
 async fn attend(
     child: &mut Child,
     mut writer: TerminalWriter,
+    signals: &mut Signals,
 ) -> Result<ExitStatus, Box<dyn Error>> {
     let mut resized = signal(SignalKind::window_change())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut hung_up = signal(SignalKind::hangup())?;
     let mut keys = stdin();
     let mut typed = vec![0; 4096];
     let mut unsent = Vec::new();
@@ -107,8 +110,7 @@ async fn attend(
                 writer.resize(size()?)?;
                 continue;
             }
-            _ = terminated.recv() => Signal::TERM,
-            _ = hung_up.recv() => Signal::HUP,
+            signal = signals.next() => signal,
         };
         child.signal(passed_on)?;
     }

@@ -45,6 +45,8 @@ impl Buffer {
         let chunk = self.memory.split().freeze();
         if chunk.len() >= self.size / 4 {
             self.size = (self.size * 2).min(MOST);
+        } else if chunk.len() < self.size / 16 {
+            self.size = (self.size / 2).max(LEAST);
         }
         chunk
     }
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_with_what_comes() {
+    fn it_grows_and_shrinks_with_what_comes() {
         let mut buffer = Buffer::default();
         for _ in 0..20 {
             assert_eq!(fill(&mut buffer, 10).len(), 10);
@@ -89,5 +91,9 @@ mod tests {
             fill(&mut buffer, usize::MAX);
         }
         assert_eq!(buffer.size, MOST);
+        for _ in 0..20 {
+            fill(&mut buffer, 10);
+        }
+        assert_eq!(buffer.size, LEAST);
     }
 }

@@ -239,8 +239,8 @@ impl Command {
     /// half from its end; how much is left out in between is in [`Output::stdout_omission`] and
     /// [`Output::stderr_omission`]. All of it is collected otherwise, as with std and tokio.
     ///
-    /// That is what [`output`](Self::output) and [`Child::wait_with_output`] may take of memory,
-    /// and 1 MiB more, however much the command writes. It goes on as if all were kept.
+    /// So what [`output`](Self::output) and [`Child::wait_with_output`] take of memory is in
+    /// proportion to this, however much the command writes. It goes on as if all were kept.
     pub fn output_limit(&mut self, bytes: usize) -> &mut Self {
         self.output_limit = Some(bytes);
         self

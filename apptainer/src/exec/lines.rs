@@ -36,7 +36,9 @@ impl Line {
 ///
 /// A [`Stream`] of [`Line`]s, in order within each source. It ends as an [`OutputStream`]
 /// does, and holds the command up as that does when it is not read: in memory is at most one
-/// unfinished line of each source, up to its [limit](Self::max_length).
+/// unfinished line of each source, up to its [limit](Self::max_length). What an output ends
+/// with without ending that line comes when both outputs have ended. Lines that are kept share
+/// memory as an [`OutputStream`]'s chunks do.
 ///
 /// ```no_run
 /// # async fn example(instance: apptainer::Instance) -> Result<(), Box<dyn std::error::Error>> {

@@ -81,20 +81,24 @@ struct AtTerminal {
 
 impl AtTerminal {
     fn start(place: &OsStr, arguments: &[&str]) -> Self {
+        Self::run(
+            example("exec").args(["--tty", "-e", "A=1"]),
+            place,
+            arguments,
+        )
+    }
+
+    fn run(command: &mut Command, place: &OsStr, arguments: &[&str]) -> Self {
         let size = WindowSize {
             rows: 30,
             columns: 90,
         };
         let pty = Pty::open(size).unwrap();
         let terminal = pty.terminal().unwrap();
-        let mut command = example("exec");
         if nix::unistd::geteuid().is_root() {
             command.arg("--no-privs");
         }
-        command
-            .args(["--tty", "-e", "A=1"])
-            .arg(place)
-            .args(arguments);
+        command.arg(place).args(arguments);
         let stream = || Stdio::from(terminal.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
         Self {
@@ -169,6 +173,34 @@ async fn exec_joins_its_terminal_to_the_commands() {
 }
 
 #[tokio::test]
+async fn exec_passes_a_signal_on_to_the_command() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let script = "trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut command = example("exec");
+    if nix::unistd::geteuid().is_root() {
+        command.arg("--no-privs");
+    }
+    let mut child = command
+        .arg(image.path())
+        .args(["sh", "-c", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 6]).unwrap();
+    let pid = Pid::try_from(child.id()).unwrap();
+    PidFd::open(pid).unwrap().signal(Signal::TERM).unwrap();
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "got it\n");
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+    world.finish();
+}
+
+#[tokio::test]
 async fn exec_says_that_a_terminal_takes_one() {
     let world = World::new().await;
     let image = world.busybox().await;
@@ -214,5 +246,45 @@ async fn the_demo_says_what_is_wrong_with_an_image() {
     assert_eq!(demo.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&demo.stderr);
     assert!(stderr.contains("it is not a SIF file"), "{stderr}");
+    world.finish();
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_terminal_ends_the_command_whichever_way_it_came() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let name = format!("ctrl-c-{}", std::process::id());
+    let apptainer = |arguments: &[&OsStr]| {
+        let status = Command::new("apptainer").args(arguments).status();
+        assert!(status.unwrap().success());
+    };
+    let [instance, start, stop] = ["instance", "start", "stop"].map(OsStr::new);
+    let image = image.path().as_os_str();
+    apptainer(&[instance, start, image, name.as_ref()]);
+    let joined = format!("instance://{name}");
+    for place in [image, joined.as_ref()] {
+        for options in [&[][..], &["--tty"]] {
+            // The terminal has to be that of the session for its keys to be signals.
+            let mut command = Command::new("setsid");
+            command.args(["--ctty", "--wait"]);
+            command.arg(example("exec").get_program()).args(options);
+            let script = ["sh", "-c", "echo ready; exec sleep 1000"];
+            let mut at = AtTerminal::run(&mut command, place, &script);
+            at.until_shown("ready").await;
+            at.type_in("\u{3}");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let status = loop {
+                if let Some(status) = at.example.try_wait().unwrap() {
+                    break status;
+                }
+                assert!(Instant::now() < deadline, "{place:?} {options:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
+            let interrupt = Signal::INT.number();
+            assert_eq!(status.signal(), Some(interrupt), "{place:?} {options:?}");
+        }
+    }
+    // It is this program's to reap, so that its end is not seen.
+    apptainer(&[instance, stop, OsStr::new("--timeout=1"), name.as_ref()]);
     world.finish();
 }

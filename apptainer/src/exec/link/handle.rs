@@ -136,7 +136,8 @@ impl Link {
     /// Kills what still runs, and waits until all of it is gone: processes, and the mounts of
     /// the container where it was made for the link by this program.
     ///
-    /// Clones of the link, and commands, find it [lost](LinkError::Lost).
+    /// Clones of the link, and commands, find it [lost](LinkError::Lost). Dropping the future
+    /// leaves it ending, or as it was.
     pub async fn close(self) -> Result<(), LinkError> {
         self.transport.close().await
     }
