@@ -111,7 +111,7 @@ fn index(source: Source) -> usize {
 /// for one, and has been put by. Says whether the line is complete.
 fn take_line(chunk: &mut Bytes, unfinished: &mut BytesMut, limit: usize) -> Option<(Bytes, bool)> {
     // As much as the line may have, and its end.
-    let room = limit + 1 - unfinished.len();
+    let room = limit.saturating_sub(unfinished.len()).saturating_add(1);
     let within = &chunk[..chunk.len().min(room)];
     let end = within.iter().position(|byte| *byte == b'\n');
     if end.is_none() && chunk.len() < room {
@@ -228,6 +228,22 @@ mod tests {
         ];
         assert_eq!(found, expected.concat());
         assert_eq!(left, "e");
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_it_likes() {
+        let (found, left) = lines(&["on", "e\ntw"], usize::MAX);
+        assert_eq!(found, complete(&["one"]));
+        assert_eq!(left, "tw");
+    }
+
+    #[test]
+    fn a_limit_may_be_lowered_within_a_line() {
+        let mut unfinished = BytesMut::from("abcdef");
+        let mut chunk = Bytes::from_static(b"gh\n");
+        let mut take = || take_line(&mut chunk, &mut unfinished, 4).unwrap();
+        assert_eq!(take(), (Bytes::from_static(b"abcdef"), false));
+        assert_eq!(take(), (Bytes::from_static(b"gh"), true));
     }
 
     #[test]
