@@ -6,9 +6,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::output::Omission;
 
+/// A chunk smaller than this may be a small part of the memory that it was read into.
+const SMALL: usize = 16 * 1024;
+
 /// Bytes of one output.
 pub(super) enum Collected {
-    /// All of them. A single chunk is passed on as it is.
+    /// All of them. A single chunk is passed on as it is, unless it is small.
     Whole { first: Bytes, rest: BytesMut },
     /// So many from the beginning, and so many from the end.
     Ends {
@@ -64,6 +67,9 @@ impl Collected {
 
     pub(super) fn finish(self) -> (Bytes, Option<Omission>) {
         match self {
+            Self::Whole { first, rest } if rest.is_empty() && first.len() < SMALL => {
+                (Bytes::copy_from_slice(&first), None)
+            }
             Self::Whole { first, rest } if rest.is_empty() => (first, None),
             Self::Whole { rest, .. } => (rest.freeze(), None),
             Self::Ends {
@@ -102,6 +108,16 @@ mod tests {
         assert_eq!(collect(None, &[]), (String::new(), None));
         assert_eq!(collect(None, &["one"]), ("one".to_owned(), None));
         assert_eq!(collect(None, &["a", "b", "c"]), ("abc".to_owned(), None));
+    }
+
+    #[test]
+    fn a_little_does_not_keep_the_memory_that_it_was_read_into() {
+        let memory = Bytes::from(vec![7; 32 * 1024]);
+        let mut collected = Collected::new(None);
+        collected.push(memory.slice(..5));
+        let (bytes, _) = collected.finish();
+        assert_eq!(bytes, [7; 5][..]);
+        assert!(memory.is_unique());
     }
 
     #[test]
