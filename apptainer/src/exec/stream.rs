@@ -194,6 +194,7 @@ impl Stream for OutputStream {
         if this.is_closed() {
             return Poll::Ready(None);
         }
+        let was_drained = this.is_drained();
         if let Err(error) = this.advance(context) {
             this.close();
             return Poll::Ready(Some(Err(error)));
@@ -227,6 +228,11 @@ impl Stream for OutputStream {
             this.is_cut = true;
             this.close();
             return Poll::Ready(None);
+        }
+        // What drained them may have come before anybody was to be woken by it.
+        if !was_drained && let Err(error) = this.advance(context) {
+            this.close();
+            return Poll::Ready(Some(Err(error)));
         }
         Poll::Pending
     }
