@@ -12,7 +12,7 @@ use apptainer::sys::process::{PidFd, Signal};
 use apptainer::{Apptainer, Container, Stdio};
 use fixtures::World;
 
-use super::processes::{SOON, agents, tag, tagged, until, until_tagged};
+use super::processes::{SOON, agent, agents, tag, tagged, until, until_tagged};
 
 /// What a caller is to do, and with what.
 const ROLE: &str = "APPTAINER_TESTS_CALLER";
@@ -125,6 +125,12 @@ async fn play(role: &str, container: &Container, tag: &str) {
             println!("running");
             std::future::pending::<()>().await;
         }
+        "single" => {
+            let link = container.link().await.unwrap();
+            let _child = link.command("sleep").arg(tag).spawn().await.unwrap();
+            println!("running");
+            std::future::pending::<()>().await;
+        }
         "stream" => {
             let link = container.link().await.unwrap();
             let mut command = link.command("sh");
@@ -209,6 +215,25 @@ async fn killed_while_it_reads_it_leaves_nothing() {
         until_tagged(&tag, 0, SOON).await;
         until("no agent is there", SOON, || agents().is_empty()).await;
     }
+    world.finish();
+}
+
+/// Then there is nobody left to kill the command: the kernel does it.
+#[tokio::test]
+async fn killed_with_its_agent_it_leaves_no_command() {
+    let world = World::new().await;
+    let _ = world.busybox().await;
+    let tag = tag();
+    let mut caller = Caller::start(&world, "single", &tag);
+    caller.until_said("running");
+    until_tagged(&tag, 1, SOON).await;
+    let agent = PidFd::open(agent()).unwrap();
+    // Halted, it does not learn that its caller is gone.
+    agent.signal(Signal::STOP).unwrap();
+    caller.kill();
+    agent.signal(Signal::KILL).unwrap();
+    assert!(agent.wait_ended(Some(SOON)).unwrap(), "it ends");
+    until_tagged(&tag, 0, SOON).await;
     world.finish();
 }
 
