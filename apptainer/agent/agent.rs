@@ -4,7 +4,7 @@ use crate::link::{LINKS, Link};
 use crate::places::{GENERATION_BITS, Key, Places};
 use crate::protocol::Orphans;
 use crate::slot::Slots;
-use crate::sys::{self, EPOLLIN, Event, Fd, Interest, Result, Rlimit};
+use crate::sys::{self, EPOLLET, EPOLLIN, Event, Fd, Interest, Result, Rlimit};
 use crate::table::Command;
 use crate::tree::Tree;
 use crate::wire::Wire;
@@ -27,10 +27,11 @@ pub(crate) struct Agent {
     pub(crate) orphans: Orphans,
     /// Whether requests wait for a slot.
     pub(crate) is_starved: bool,
-    /// Whether there are commands to kill, or such as have been.
+    /// Whether there are commands to kill, or such as may just have gone.
     pub(crate) has_doomed: bool,
-    /// How long to wait before looking again whether these are gone, in milliseconds.
-    pub(crate) pause: i32,
+    /// When to look again whether what has been killed is gone, on the clock of
+    /// [`now`](sys::now), if anything is left of it.
+    pub(crate) next_look: Option<u64>,
 }
 
 /// What the agent itself was started with, and is.
@@ -117,7 +118,7 @@ impl Agent {
             orphans: Orphans::Kill,
             is_starved: false,
             has_doomed: false,
-            pause: 1,
+            next_look: None,
         };
         agent.watch(&agent.signals, Topic::Signals)?;
         Ok(agent)
@@ -125,7 +126,8 @@ impl Agent {
 
     /// Accepts callers here.
     pub(crate) fn listen(&mut self, listener: Fd) -> Result<()> {
-        self.watch(&listener, Topic::Listener)?;
+        // Told once: where a connection cannot be accepted there is no point in trying on.
+        self.watch_for(&listener, Topic::Listener, EPOLLIN | EPOLLET)?;
         self.listener = Some(listener);
         Ok(())
     }
@@ -149,7 +151,7 @@ impl Agent {
             for event in &events[..count] {
                 self.handle(event);
             }
-            if self.has_doomed {
+            if self.has_doomed || self.next_look.is_some_and(|look| look <= sys::now()) {
                 self.kill_doomed();
             }
             self.carry();
@@ -165,10 +167,10 @@ impl Agent {
         match Topic::unpack(event.data) {
             Some(Topic::Signals) => self.reap(),
             Some(Topic::Listener) => self.accept(),
-            Some(Topic::Link(index)) => self.hear_link(index),
+            Some(Topic::Link(index)) => self.note_link(index, event.events),
             Some(Topic::Caller(key)) => self.hear_caller(key),
             Some(Topic::Start(key)) => self.note_start(key),
-            Some(Topic::Input) => self.hear_wire(),
+            Some(Topic::Input) => self.note_input(event.events),
             Some(Topic::Output) => self.note_output(),
             Some(Topic::Carried(key, stream)) => self.note_carried(key, stream, event.events),
             None => {}
@@ -178,11 +180,13 @@ impl Agent {
     /// How long to wait for an event: something is asked again and again while it is
     /// awaited.
     fn timeout(&self) -> i32 {
-        match (self.is_starved, self.has_doomed) {
+        // What is full is told of as it empties.
+        let waits_for_slot = self.is_starved && !self.wire.as_ref().is_some_and(Wire::is_full);
+        match self.next_look {
             _ if self.wire.as_ref().is_some_and(Wire::has_more) => 0,
-            (true, _) => 1,
-            (false, true) => self.pause,
-            (false, false) => -1,
+            _ if waits_for_slot => 1,
+            Some(look) => look.saturating_sub(sys::now()) as i32,
+            None => -1,
         }
     }
 }

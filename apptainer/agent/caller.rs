@@ -1,6 +1,7 @@
 //! Who holds a command, and what they say to it.
 
 use crate::agent::{Agent, Topic};
+use crate::link::SHORT;
 use crate::places::Key;
 use crate::protocol::{Orphans, Reply, Request, Scope, Stage};
 use crate::socket;
@@ -36,7 +37,7 @@ impl Caller {
 impl Agent {
     /// Hears what is said over a command's own socket.
     pub(crate) fn hear_caller(&mut self, key: Key) {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; SHORT];
         let mut has_heard = true;
         loop {
             let Some(Command {

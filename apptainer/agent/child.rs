@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) streams: [i32; 3],
     /// Whether they are a terminal that is to be its session's.
     pub(crate) has_terminal: bool,
+    /// What the agent has the other end of, to see when this is its program.
+    pub(crate) start: Option<i32>,
     /// The signals that the agent itself was started with blocked.
     pub(crate) mask: u64,
     /// By which what it starts is known again.
@@ -64,6 +66,9 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     for (from, to) in plan.streams.into_iter().zip(0..) {
         sys::duplicate_to(from, to).map_err(at(Stage::Descriptors))?;
     }
+    // They would be closed when this is its program, which may take long: what the agent lets go
+    // of meanwhile, as the input of another command, is to be closed then.
+    close_others(plan.start);
     // Where no other limit is allowed, there still is the variable.
     let _ = sys::limit(sys::RLIMIT_LOCKS, Some(plan.mark));
     sys::limit(sys::RLIMIT_NOFILE, Some(plan.descriptors)).map_err(at(Stage::Limits))?;
@@ -83,6 +88,16 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     }
     sys::set_mask(plan.mask);
     Err((Stage::Exec, run(plan)))
+}
+
+/// Closes what is not the program's, but for this. Linux before 5.9 leaves that to execve(2).
+fn close_others(kept: Option<i32>) {
+    let kept = kept.map(i32::unsigned_abs);
+    let _ = match kept {
+        Some(kept) if kept > 3 => sys::close_range(3, kept - 1),
+        _ => Ok(()),
+    };
+    let _ = sys::close_range(kept.map_or(3, |kept| kept + 1), u32::MAX);
 }
 
 /// Becomes the program, as execvp(3) looks for it; returns why not.

@@ -12,13 +12,20 @@ use crate::tree::Everything;
 /// file system that does not answer may take for ever.
 const PATIENCE: u64 = 4000;
 
-/// For so long it is expected any moment, in milliseconds, and asked for often; after
-/// that with pauses.
+/// For so long it is expected any moment, in milliseconds.
 const SOON: u64 = 100;
-const SELDOM: i32 = 50;
 
 /// How many commands that have ended are remembered for whoever asks later.
 const REMEMBERED: usize = 1024;
+
+/// How long to leave alone what was killed so long ago, in milliseconds.
+fn pause(since: u64) -> u64 {
+    match since {
+        ..SOON => 1,
+        SOON..PATIENCE => 50,
+        PATIENCE.. => 1000,
+    }
+}
 
 impl Agent {
     /// A program runs, or could not be run.
@@ -68,7 +75,9 @@ impl Agent {
                     command.doom();
                     self.has_doomed = true;
                 }
-                State::Doomed | State::Dying(_) | State::Ended => {}
+                // It may have been the last of it.
+                State::Dying(_) => self.has_doomed = true,
+                State::Doomed | State::Ended => {}
             }
         }
     }
@@ -115,7 +124,7 @@ impl Agent {
         }
     }
 
-    /// Kills what is to be killed, and tells of what is gone.
+    /// Kills what is to be killed, and what is left of what has been; tells of what is gone.
     pub(crate) fn kill_doomed(&mut self) {
         let now = sys::now();
         let is_doomed =
@@ -127,7 +136,7 @@ impl Agent {
         self.tree.kill(&selected, &self.own.token);
         self.tree.read(&selected, &self.own.token);
         self.has_doomed = false;
-        self.pause = SELDOM;
+        self.next_look = None;
         let mut next = 0;
         while let Some(key) = self.commands.find_from(next, is_doomed) {
             next = key.index + 1;
@@ -144,10 +153,8 @@ impl Agent {
                 command.state = State::Ended;
                 self.tell_end(key);
             } else {
-                self.has_doomed = true;
-                if now - since < SOON {
-                    self.pause = 1;
-                }
+                let look = now + pause(now - since);
+                self.next_look = Some(self.next_look.map_or(look, |next| next.min(look)));
             }
         }
     }

@@ -3,20 +3,18 @@
 use crate::agent::{Agent, Topic};
 use crate::caller::Caller;
 use crate::frame::{HEADER, Header, Kind, Stream};
+use crate::link::SHORT;
 use crate::pages::Pages;
 use crate::places::Key;
-use crate::protocol::{MAX_WORDS, Reply, Request};
+use crate::protocol::{MAX_WORDS, Reply, Request, Stage};
 use crate::relay::Relay;
 use crate::spawn::Origin;
 use crate::sys::{self, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Errno, Fd, Result};
-use crate::wire::Wire;
+use crate::wire::{PIPE, Wire};
 
 /// How much of the input is read at once, and how many times in a turn.
 const READ: usize = 16 * 1024;
 const READS: usize = 8;
-
-/// How much a pipe to the caller is to hold.
-const PIPE: usize = 256 * 1024;
 
 /// What became of a frame.
 enum Done {
@@ -71,7 +69,17 @@ impl Agent {
         }
     }
 
-    pub(crate) fn hear_wire(&mut self) {
+    /// Something has come over the stream, or it has ended.
+    pub(crate) fn note_input(&mut self, events: u32) {
+        if !self.is_starved {
+            self.hear_wire();
+        } else if events & EPOLLHUP != 0 {
+            // What it still asked for would be killed at once.
+            self.cut();
+        }
+    }
+
+    fn hear_wire(&mut self) {
         let mut buffer = [0; READ];
         for _ in 0..READS {
             let Some(wire) = &self.wire else {
@@ -265,19 +273,9 @@ impl Agent {
 
     /// What is said on the link itself.
     fn finish_message(&mut self) -> Result<()> {
-        let Some(wire) = &self.wire else {
-            return Ok(());
-        };
-        let mut message = [0; 64];
-        let length = wire.incoming.message.len();
-        let Some(bytes) = message.get_mut(..length) else {
-            // Nothing that is said here is that long.
-            return Ok(());
-        };
-        bytes.copy_from_slice(&wire.incoming.message);
-        let reply = Request::decode(bytes)
-            .ok()
-            .and_then(|request| self.answer(request));
+        let mut message = [0; SHORT];
+        let request = self.short_request(&mut message);
+        let reply = request.and_then(|request| self.answer(request));
         if let (Some(wire), Some(reply)) = (&mut self.wire, reply) {
             wire.is_welcome |= matches!(reply, Reply::Welcome(_));
             wire.say(0, reply)?;
@@ -292,6 +290,12 @@ impl Agent {
 
     /// What is said on a command's channel.
     fn finish_request(&mut self, channel: u32) -> Result<Done> {
+        if let Some(request) = self.short_request(&mut [0; SHORT]) {
+            if let Some(key) = self.command_on(channel) {
+                self.obey(key, request);
+            }
+            return Ok(Done::Yes);
+        }
         let Some(ticket) = self.slots.take() else {
             return Ok(Done::NotYet);
         };
@@ -305,28 +309,34 @@ impl Agent {
         let buffer: &'static mut [u8] = unsafe { &mut *slot.message.get() };
         let message = &mut buffer[..wire.incoming.message.len()];
         message.copy_from_slice(&wire.incoming.message);
-        match Request::decode(message) {
-            Ok(Request::Spawn(spawn)) => {
-                let words = if wire.incoming.words_of == channel {
-                    wire.incoming.words_of = 0;
-                    let words = Pages::holding(&wire.incoming.words)?;
-                    Some((words, wire.incoming.words.len()))
-                } else {
-                    None
-                };
-                let is_welcome = wire.is_welcome;
-                let origin = Origin::of_channel(channel, words, is_welcome);
-                self.spawn(ticket, &spawn, origin);
+        let Ok(Request::Spawn(spawn)) = Request::decode(message) else {
+            self.slots.give_back(ticket);
+            let caller = Caller::Channel(channel);
+            if self.command_on(channel).is_none() {
+                caller.tell_failure(&mut self.wire, Stage::Request, Errno::INVAL);
             }
-            Ok(request) => {
-                self.slots.give_back(ticket);
-                if let Some(key) = self.command_on(channel) {
-                    self.obey(key, request);
-                }
-            }
-            Err(_) => self.slots.give_back(ticket),
-        }
+            return Ok(Done::Yes);
+        };
+        let words = if wire.incoming.words_of == channel {
+            wire.incoming.words_of = 0;
+            let words = Pages::holding(&wire.incoming.words)?;
+            Some((words, wire.incoming.words.len()))
+        } else {
+            None
+        };
+        let is_welcome = wire.is_welcome;
+        let origin = Origin::of_channel(channel, words, is_welcome);
+        self.spawn(ticket, &spawn, origin);
         Ok(Done::Yes)
+    }
+
+    /// What is said, if that is anything but a command to start.
+    fn short_request<'m>(&self, message: &'m mut [u8; SHORT]) -> Option<Request<'m>> {
+        let said = &self.wire.as_ref()?.incoming.message;
+        let message = message.get_mut(..said.len())?;
+        message.copy_from_slice(said);
+        let request = Request::decode(message).ok()?;
+        Some(request).filter(|request| !matches!(request, Request::Spawn(_)))
     }
 
     fn finish_words(&mut self, channel: u32) -> Result<()> {
@@ -387,7 +397,6 @@ impl Agent {
         if let Some(source) = usize::from(stream).checked_sub(1) {
             let source = &mut relay.sources[source];
             source.is_ready = true;
-            source.is_hung_up |= events & (EPOLLHUP | EPOLLERR) != 0;
             // A terminal is one descriptor for both directions.
             if events & EPOLLOUT == 0 || !source.is_terminal {
                 return;
@@ -436,8 +445,7 @@ impl Agent {
     }
 }
 
-/// Gives a pipe more room, so that its two ends wait for each other less often. What is no
-/// pipe, or has more, or may not have it, stays as it is.
+/// Gives a pipe more room. What is no pipe, or has more, or may not have it, stays as it is.
 fn enlarge(pipe: &Fd) {
     if sys::fcntl(pipe, sys::F_GETPIPE_SZ, 0).is_ok_and(|size| size < PIPE) {
         let _ = sys::fcntl(pipe, sys::F_SETPIPE_SZ, PIPE);

@@ -5,10 +5,13 @@ use crate::caller::Caller;
 use crate::protocol::{Hello, Listed, Orphans, Reply, Request, Stage, VERSION, Welcome};
 use crate::socket::{self, Message};
 use crate::spawn::Origin;
-use crate::sys::{self, EPOLLIN, Errno, Fd, Interest, Result};
+use crate::sys::{self, EPOLLET, EPOLLHUP, EPOLLIN, Errno, Fd, Interest, Result};
 
 /// How many callers may be connected at a time.
-pub(crate) const LINKS: usize = 64;
+pub(crate) const LINKS: usize = 256;
+
+/// All that is said is shorter, but for what asks for a command.
+pub(crate) const SHORT: usize = 64;
 
 /// How many requests of one link are taken in a turn.
 const REQUESTS: usize = 16;
@@ -21,8 +24,12 @@ pub(crate) struct Link {
 impl Agent {
     pub(crate) fn connect(&mut self, socket: Fd) -> Result<()> {
         let index = self.links.iter().position(Option::is_none);
-        let index = index.ok_or(Errno::MFILE)?;
-        self.watch(&socket, Topic::Link(index))?;
+        self.connect_as(index.ok_or(Errno::MFILE)?, socket)
+    }
+
+    fn connect_as(&mut self, index: usize, socket: Fd) -> Result<()> {
+        let edge = if self.is_starved { EPOLLET } else { 0 };
+        self.watch_for(&socket, Topic::Link(index), EPOLLIN | edge)?;
         self.links[index] = Some(Link {
             socket,
             is_welcome: false,
@@ -32,16 +39,70 @@ impl Agent {
 
     /// Lets in who has the same user.
     pub(crate) fn accept(&mut self) {
-        let Some(Ok(socket)) = self.listener.as_ref().map(sys::accept) else {
-            return;
-        };
-        if sys::peer_user(&socket) == Ok(sys::user()) {
-            // Dropped, it is closed, which tells the caller.
-            let _ = self.connect(socket);
+        while let Some(listener) = &self.listener {
+            let mut index = self.links.iter().position(Option::is_none);
+            let mut accepted = sys::accept(listener);
+            if accepted == Err(Errno::MFILE) {
+                // Whom there is no room for is told so.
+                self.spare = None;
+                index = None;
+                accepted = sys::accept(listener);
+            }
+            let Ok(socket) = accepted else {
+                break;
+            };
+            if sys::peer_user(&socket) != Ok(sys::user()) {
+                continue;
+            }
+            if let Some(index) = index {
+                // Dropped, it is closed, which tells the caller.
+                let _ = self.connect_as(index, socket);
+            } else {
+                let caller = Caller::Socket(socket);
+                caller.tell_failure(&mut self.wire, Stage::Attach, Errno::MFILE);
+            }
+        }
+        self.keep_spare();
+    }
+
+    fn keep_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = sys::duplicate(&self.epoll).ok();
         }
     }
 
-    pub(crate) fn hear_link(&mut self, index: usize) {
+    /// Something has come on a link, or it has ended.
+    pub(crate) fn note_link(&mut self, index: usize, events: u32) {
+        if !self.is_starved {
+            self.hear_link(index);
+        } else if events & EPOLLHUP != 0 && self.orphans == Orphans::Kill {
+            // What it still asked for would be killed at once.
+            self.disconnect(index);
+        } else {
+            self.hear_starved(index);
+        }
+    }
+
+    /// Answers what takes no slot, until something comes that does.
+    fn hear_starved(&mut self, index: usize) {
+        let mut buffer = [0; SHORT];
+        while let Some(link) = &self.links[index] {
+            let length = socket::peek(&link.socket, &mut buffer).unwrap_or(0);
+            match Request::decode(&buffer[..length]) {
+                Ok(Request::Spawn(_)) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let Ok(mut message) = socket::receive(&link.socket, &mut buffer) else {
+                return;
+            };
+            if let Ok(request) = Request::decode(&buffer[..message.length]) {
+                self.answer_link(index, request, &mut message);
+            }
+        }
+    }
+
+    fn hear_link(&mut self, index: usize) {
+        let mut is_reset = false;
         for _ in 0..REQUESTS {
             let Some(ticket) = self.slots.take() else {
                 return self.pause();
@@ -55,9 +116,15 @@ impl Agent {
             let buffer: &'static mut [u8] = unsafe { &mut *slot.message.get() };
             self.spare = None;
             let received = socket::receive(&link.socket, buffer);
-            self.spare = sys::duplicate(&self.epoll).ok();
+            self.keep_spare();
             let mut message = match received {
                 Ok(message) if message.length > 0 => message,
+                // It has left an answer unread. What it asked before comes after this.
+                Err(Errno::CONNRESET) if !is_reset => {
+                    self.slots.give_back(ticket);
+                    is_reset = true;
+                    continue;
+                }
                 received => {
                     self.slots.give_back(ticket);
                     if !matches!(received, Err(Errno::AGAIN | Errno::INTR)) {
@@ -161,7 +228,10 @@ impl Agent {
     }
 
     fn disconnect(&mut self, index: usize) {
-        self.links[index] = None;
+        // Closing it is not enough: the `apptainer` that the agent runs in has the first one open.
+        if let Some(link) = self.links[index].take() {
+            let _ = self.rewatch(Interest::Delete, &link.socket, Topic::Link(index), 0);
+        }
         if self.orphans == Orphans::Kill {
             for command in self.commands.iter_mut() {
                 if command.link == Some(index) {
@@ -172,10 +242,13 @@ impl Agent {
         }
     }
 
-    /// Takes no more requests until there is a slot again.
+    /// Takes no more requests until there is a slot again, or room for answers.
     pub(crate) fn pause(&mut self) {
-        self.is_starved = true;
-        self.listen_to_links(0);
+        if !self.is_starved {
+            self.is_starved = true;
+            // Of what is new it is told all the same, once.
+            self.listen_to_callers(EPOLLIN | EPOLLET);
+        }
     }
 
     pub(crate) fn resume(&mut self) {
@@ -185,23 +258,23 @@ impl Agent {
         self.slots.give_back(ticket);
         if self.catch_up() {
             self.is_starved = false;
-            self.listen_to_links(EPOLLIN);
+            self.listen_to_callers(EPOLLIN);
         }
     }
 
-    fn listen_to_links(&self, events: u32) {
+    fn listen_to_callers(&self, events: u32) {
         let links = self.links.iter().enumerate();
         for (index, link) in links {
             if let Some(Link { socket, .. }) = link {
-                let _ = self.rewatch(socket, Topic::Link(index), events);
+                let _ = self.rewatch(Interest::Change, socket, Topic::Link(index), events);
             }
         }
         if let Some(wire) = &self.wire {
-            let _ = self.rewatch(wire.input(), Topic::Input, events);
+            let _ = self.rewatch(Interest::Change, wire.input(), Topic::Input, events);
         }
     }
 
-    fn rewatch(&self, fd: &Fd, topic: Topic, events: u32) -> Result<()> {
-        sys::epoll_watch(&self.epoll, Interest::Change, fd, events, topic.pack())
+    fn rewatch(&self, how: Interest, fd: &Fd, topic: Topic, events: u32) -> Result<()> {
+        sys::epoll_watch(&self.epoll, how, fd, events, topic.pack())
     }
 }

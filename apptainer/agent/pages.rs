@@ -127,6 +127,12 @@ impl List<u8> {
         self.length += bytes.len();
         Ok(())
     }
+
+    /// Takes so many away from the beginning.
+    pub(crate) fn drop_first(&mut self, count: usize) {
+        self.copy_within(count.., 0);
+        self.length -= count;
+    }
 }
 
 impl<T> core::ops::Deref for List<T> {

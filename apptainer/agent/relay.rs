@@ -31,8 +31,6 @@ pub(crate) struct Source {
     pub(crate) credit: u32,
     /// Whether there may be something to read.
     pub(crate) is_ready: bool,
-    /// Whether nothing has the other end any more.
-    pub(crate) is_hung_up: bool,
     /// How many bytes were there when the command ended, and have not been sent.
     pub(crate) rest: Option<u32>,
 }
@@ -44,7 +42,6 @@ impl Source {
             is_terminal,
             credit: WINDOW,
             is_ready: false,
-            is_hung_up: false,
             rest: None,
         }
     }
@@ -54,7 +51,7 @@ impl Source {
         self.fd.is_some() && self.is_ready && self.credit > 0
     }
 
-    /// How many bytes can be read at once; for a terminal that is a guess.
+    /// How many bytes can be read now; for a terminal that is a guess.
     pub(crate) fn available(&self) -> u32 {
         self.fd
             .as_ref()
@@ -71,6 +68,14 @@ impl Source {
         let was_left = *rest > 0;
         *rest = rest.saturating_sub(bytes);
         was_left && *rest == 0
+    }
+
+    /// Takes note that there is nothing; whether something else has taken the last of what there
+    /// was when the command ended.
+    pub(crate) fn note_empty(&mut self) -> bool {
+        self.rest
+            .as_mut()
+            .is_some_and(|rest| core::mem::take(rest) > 0)
     }
 }
 

@@ -13,6 +13,7 @@ const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;
 const MSG_CTRUNC: i32 = 0x8;
 const MSG_TRUNC: i32 = 0x20;
+const MSG_PEEK: usize = 0x2;
 const MSG_DONTWAIT: usize = 0x40;
 const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
@@ -74,6 +75,26 @@ impl Message {
     pub(crate) fn take_fd(&mut self) -> Option<Fd> {
         self.fds.iter_mut().find_map(Option::take)
     }
+}
+
+/// The beginning of the next message, which stays; 0 at the end.
+pub(crate) fn peek(socket: &Fd, buffer: &mut [u8]) -> Result<usize> {
+    let mut part = Part {
+        at: buffer.as_mut_ptr(),
+        length: buffer.len(),
+    };
+    let mut header = Header {
+        name: null_mut(),
+        name_length: 0,
+        parts: &raw mut part,
+        part_count: 1,
+        control: null_mut(),
+        control_length: 0,
+        flags: 0,
+    };
+    let flags = MSG_PEEK | MSG_DONTWAIT;
+    // SAFETY: the header points to a buffer of the length that it says.
+    unsafe { sys::receive_message(socket, (&raw mut header).cast(), flags) }
 }
 
 /// Takes the next message; none of length 0 ever comes but at the end.

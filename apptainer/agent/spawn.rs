@@ -255,6 +255,8 @@ impl Agent {
             return Err((Stage::Descriptors, Errno::MFILE));
         }
         let mut streams = open_streams(spawn, &mut origin)?;
+        let start = self.open_start(key, spawn.flags);
+        let start = start.map_err(at(Stage::Descriptors))?;
         let (words, apart) = origin.take_words(spawn).map_err(at(Stage::Request))?;
         let slot = self.slots.slot(ticket);
         // SAFETY: the slot is this command's, and nobody else uses what is in it.
@@ -267,6 +269,7 @@ impl Agent {
             agent: self.own.pid,
             streams: streams.theirs.each_ref().map(Fd::number),
             has_terminal: streams.terminal.is_some(),
+            start: start.as_ref().map(|(_, theirs)| theirs.number()),
             mask: self.own.mask,
             mark: Rlimit {
                 soft: mark::limit(&self.own.token, self.last_id),
@@ -288,21 +291,29 @@ impl Agent {
             let relay = streams.relay(channel).map_err(at(Stage::Descriptors))?;
             self.relay(relay).map_err(at(Stage::Descriptors))?;
         }
-        self.begin(key, ticket, spawn.flags, streams.terminal)
+        self.begin(key, ticket, start, streams.terminal)
+    }
+
+    /// What ends when a command is its program, where its caller wants to know: our end, and
+    /// that which the new process has until then.
+    fn open_start(&self, key: Key, flags: u32) -> Result<Option<(Fd, Fd)>> {
+        if flags & (flags::REPORT_START | flags::TERMINAL) == 0 {
+            return Ok(None);
+        }
+        let ends = sys::pipe()?;
+        self.watch(&ends.0, Topic::Start(key))?;
+        Ok(Some(ends))
     }
 
     /// Makes the process.
-    fn begin(&mut self, key: Key, ticket: Ticket, flags: u32, terminal: Option<Fd>) -> Attempt<()> {
+    fn begin(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        start: Option<(Fd, Fd)>,
+        terminal: Option<Fd>,
+    ) -> Attempt<()> {
         let at = |stage| move |error| (stage, error);
-        // The new process has the other end until it is its program.
-        let start = if flags & (flags::REPORT_START | flags::TERMINAL) != 0 {
-            let (start, theirs) = sys::pipe().map_err(at(Stage::Descriptors))?;
-            let watched = self.watch(&start, Topic::Start(key));
-            watched.map_err(at(Stage::Descriptors))?;
-            Some((start, theirs))
-        } else {
-            None
-        };
         if let Some(Caller::Socket(socket)) = self
             .commands
             .at(key)

@@ -36,6 +36,7 @@ impl Errno {
     pub(crate) const MFILE: Self = Self(24);
     pub(crate) const PIPE: Self = Self(32);
     pub(crate) const NAMETOOLONG: Self = Self(36);
+    pub(crate) const CONNRESET: Self = Self(104);
 }
 
 impl Fd {
@@ -235,6 +236,7 @@ pub(crate) fn epoll_create() -> Result<Fd> {
 #[derive(Clone, Copy)]
 pub(crate) enum Interest {
     Add = 1,
+    Delete = 2,
     Change = 3,
 }
 

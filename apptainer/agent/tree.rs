@@ -40,6 +40,13 @@ struct Process {
     owner: Option<u64>,
 }
 
+impl Process {
+    /// Whether it comes from a command that is of interest, and has not ended.
+    fn is_owned(&self) -> bool {
+        self.owner.is_some() && !matches!(self.state, b'Z' | b'X')
+    }
+}
+
 /// The table of processes, as it was when it was last read.
 pub(crate) struct Tree {
     proc: Fd,
@@ -47,6 +54,8 @@ pub(crate) struct Tree {
     /// The group that the agent itself is in.
     group: i32,
     found: List<Process>,
+    /// Whom a signal to halt has been sent, in the order of their pids.
+    halted: List<i32>,
 }
 
 impl Tree {
@@ -56,6 +65,7 @@ impl Tree {
             agent: sys::pid(),
             group: sys::group()?,
             found: List::new()?,
+            halted: List::new()?,
         })
     }
 
@@ -70,18 +80,33 @@ impl Tree {
     /// Kills all processes of these commands.
     ///
     /// They are halted first, until nothing new appears, so that nothing gets away by
-    /// forking.
+    /// forking: what a signal waits for forks no more. Some never halt, as those that wait for
+    /// a file system that does not answer.
     pub(crate) fn kill(&mut self, of: &impl Commands, token: &[u8; 16]) {
         // Only what forks faster than the table is read takes more than a few.
         const ROUNDS: usize = 64;
+        self.halted.clear();
         for _ in 0..ROUNDS {
             self.read(of, token);
-            if self.owned().all(|process| process.state == b'T') {
+            let is_new = |process: &Process| self.halted.binary_search(&process.pid).is_err();
+            if !self.owned().any(is_new) {
                 break;
             }
             self.send(sys::SIGSTOP);
+            self.note_halted();
         }
         self.send(sys::SIGKILL);
+    }
+
+    fn note_halted(&mut self) {
+        self.halted.clear();
+        for index in 0..self.found.len() {
+            let process = self.found[index];
+            // What there is no room for is halted once more.
+            if process.is_owned() && self.halted.push(process.pid).is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether a process of this command was there when the table was last read.
@@ -95,8 +120,7 @@ impl Tree {
     }
 
     fn owned(&self) -> impl Iterator<Item = &Process> {
-        let found = self.found.iter();
-        found.filter(|process| process.owner.is_some() && !matches!(process.state, b'Z' | b'X'))
+        self.found.iter().filter(|process| process.is_owned())
     }
 
     /// To each, and to its group: what a group's member is just forking gets it too.

@@ -12,11 +12,13 @@ use crate::terminal;
 /// How much may wait to be sent before no more requests are taken.
 const QUEUED: usize = 256 * 1024;
 
+/// How much a pipe is to hold, so that its two ends wait for each other less often.
+pub(crate) const PIPE: usize = 256 * 1024;
+
 /// How many frames are sent in a turn.
 const FRAMES: usize = 64;
 
 /// Both directions, and all that they carry.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(crate) struct Wire {
     input: Fd,
     output: Fd,
@@ -27,9 +29,10 @@ pub(crate) struct Wire {
     /// The rest of a frame whose payload goes straight from a pipe.
     payload: Option<Payload>,
     is_writable: bool,
-    /// Whether the kernel moves bytes from pipe to output.
-    can_splice: bool,
     has_more: bool,
+    /// Through which the kernel moves bytes from a command's pipe to the output; nothing,
+    /// where they are copied.
+    through: Option<Through>,
     buffer: Pages,
     pub(crate) relays: Places<Relay>,
     /// Whose turn it is.
@@ -59,13 +62,27 @@ pub(crate) struct Incoming {
 struct Payload {
     header: [u8; HEADER],
     header_sent: usize,
-    key: Key,
-    stream: Stream,
     /// How much is still to be sent.
     left: usize,
     /// How much lies in the buffer, at the end of it still to be sent. Otherwise it is in
-    /// the command's pipe.
+    /// the pipe that it goes through.
     copied: Option<usize>,
+}
+
+/// A pipe that holds what has been taken out of a command's pipe and not been sent: there
+/// something else might take it.
+struct Through {
+    reader: Fd,
+    writer: Fd,
+}
+
+impl Through {
+    fn new() -> Result<Self> {
+        let (reader, writer) = sys::pipe()?;
+        // One that is not granted takes less at a time.
+        let _ = sys::fcntl(&writer, sys::F_SETPIPE_SZ, PIPE);
+        Ok(Self { reader, writer })
+    }
 }
 
 impl Wire {
@@ -86,8 +103,8 @@ impl Wire {
             sent: 0,
             payload: None,
             is_writable: true,
-            can_splice: true,
             has_more: false,
+            through: Through::new().ok(),
             buffer: Pages::new(MAX_PAYLOAD)?,
             relays: Places::new()?,
             next: 0,
@@ -132,6 +149,10 @@ impl Wire {
             kind,
             length,
         };
+        if self.sent > self.queue.len() / 2 {
+            self.queue.drop_first(self.sent);
+            self.sent = 0;
+        }
         self.queue.extend(&header.encode())?;
         self.queue.extend(payload)
     }
@@ -140,10 +161,17 @@ impl Wire {
         self.relays.find(|relay| relay.channel == channel)
     }
 
-    /// Sends all that there is, however long it takes.
+    /// Sends what has been said, however long it takes.
     pub(crate) fn finish_sending(&mut self) {
         let _ = sys::fcntl(&self.output, sys::F_SETFL, 0);
-        while self.send().is_ok() && (self.has_more || self.sent < self.queue.len()) {}
+        if self.copy_payload().is_err() {
+            return;
+        }
+        while self.payload.is_some() || self.sent < self.queue.len() {
+            if self.send().is_err() {
+                return;
+            }
+        }
     }
 
     /// Changes the size of the terminal on a channel.
@@ -160,17 +188,13 @@ impl Wire {
             return;
         };
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let under_way = self.payload.filter(|payload| payload.key == key);
-            let under_way = under_way.filter(|payload| payload.stream == stream);
-            let Some(source) = self.relays.get(key).and_then(|relay| relay.source(stream)) else {
+            let Some(source) = self.source(key, stream) else {
                 continue;
             };
             if source.fd.is_none() {
                 continue;
             }
-            // What is under way has been counted as sent.
-            let in_pipe = under_way.filter(|payload| payload.copied.is_none());
-            let rest = source.available() - in_pipe.map_or(0, |payload| payload.left as u32);
+            let rest = source.available();
             source.rest = Some(rest);
             source.is_ready = true;
             if rest == 0 {
@@ -234,59 +258,43 @@ impl Wire {
             self.payload = Some(payload);
             return Ok(());
         }
-        let moved = match payload.copied {
-            Some(end) => {
+        let moved = match (payload.copied, &self.through) {
+            (None, Some(through)) => match sys::splice(&through.reader, &self.output, payload.left)
+            {
+                // The output is neither a pipe nor a socket.
+                Err(Errno::INVAL) => return self.copy_payload(),
+                moved => moved?,
+            },
+            (copied, _) => {
+                let end = copied.ok_or(Errno::PIPE)?;
                 let bytes = &self.buffer.bytes()[end - payload.left..end];
                 sys::write(&self.output, bytes)?
             }
-            None => match self.move_payload(payload) {
-                // The output is neither a pipe nor a socket.
-                Err(Errno::INVAL) => {
-                    self.can_splice = false;
-                    payload.copied = Some(self.copy_payload(payload)?);
-                    self.payload = Some(payload);
-                    return Ok(());
-                }
-                moved => moved?,
-            },
         };
         payload.left -= moved;
         self.payload = (payload.left > 0).then_some(payload);
         Ok(())
     }
 
+    /// From now on bytes are copied; those that are under way, too.
+    fn copy_payload(&mut self) -> Result<()> {
+        let Some(through) = self.through.take() else {
+            return Ok(());
+        };
+        let Some(payload) = self.payload.as_mut().filter(|it| it.copied.is_none()) else {
+            return Ok(());
+        };
+        let mut read = 0;
+        while read < payload.left {
+            let room = &mut self.buffer.bytes_mut()[read..payload.left];
+            read += sys::read(&through.reader, room)?;
+        }
+        payload.copied = Some(read);
+        Ok(())
+    }
+
     fn source(&mut self, key: Key, stream: Stream) -> Option<&mut Source> {
         self.relays.get(key)?.source(stream)
-    }
-
-    /// Has the kernel move bytes from the pipe to the output.
-    fn move_payload(&mut self, payload: Payload) -> Result<usize> {
-        let Payload {
-            key, stream, left, ..
-        } = payload;
-        let relay = self.relays.get(key).and_then(|relay| relay.source(stream));
-        let Some(fd) = relay.and_then(|source| source.fd.as_ref()) else {
-            // Closed meanwhile. The frame has to be as long as it says, and nobody reads it.
-            let nothing = &self.buffer.bytes()[..left];
-            return sys::write(&self.output, nothing);
-        };
-        match sys::splice(fd, &self.output, left) {
-            Ok(0) => Err(Errno::PIPE),
-            moved => moved,
-        }
-    }
-
-    /// Reads the rest of a frame's bytes, which are there: nobody else reads them.
-    fn copy_payload(&mut self, payload: Payload) -> Result<usize> {
-        let relay = self.relays.get(payload.key).ok_or(Errno::PIPE)?;
-        let source = relay.source(payload.stream).ok_or(Errno::PIPE)?;
-        let buffer = &mut self.buffer.bytes_mut()[..payload.left];
-        let read = sys::read(source.fd.as_ref().ok_or(Errno::PIPE)?, buffer)?;
-        if read == payload.left {
-            Ok(read)
-        } else {
-            Err(Errno::PIPE)
-        }
     }
 
     /// Begins a frame with what the next command has written; whether there was anything
@@ -328,18 +336,15 @@ impl Wire {
             return Ok(());
         };
         let most = (source.credit as usize).min(MAX_PAYLOAD);
-        let is_copied = source.is_terminal || !self.can_splice;
-        let found = if is_copied {
-            sys::read(fd, &mut self.buffer.bytes_mut()[..most])
-        } else {
-            match source.available() as usize {
-                0 if !source.is_hung_up => Err(Errno::AGAIN),
-                available => Ok(available.min(most)),
-            }
+        let through = self.through.as_ref().filter(|_| !source.is_terminal);
+        let found = match through {
+            Some(through) => sys::splice(fd, &through.writer, most),
+            None => sys::read(fd, &mut self.buffer.bytes_mut()[..most]),
         };
         match found {
             Ok(left @ 1..) => {
                 let length = left as u32;
+                let copied = through.is_none().then_some(left);
                 let is_drained = source.note_sent(length);
                 let header = Header {
                     channel,
@@ -349,18 +354,20 @@ impl Wire {
                 self.payload = Some(Payload {
                     header: header.encode(),
                     header_sent: 0,
-                    key,
-                    stream,
                     left,
-                    copied: is_copied.then_some(left),
+                    copied,
                 });
                 if is_drained {
                     self.put(channel, Kind::Drained(stream), &[])?;
                 }
                 Ok(())
             }
-            Err(Errno::AGAIN | Errno::INTR) => {
+            Err(Errno::INTR) => Ok(()),
+            Err(Errno::AGAIN) => {
                 source.is_ready = false;
+                if source.note_empty() {
+                    self.put(channel, Kind::Drained(stream), &[])?;
+                }
                 Ok(())
             }
             // The end; of a terminal, when nothing has it open any more.

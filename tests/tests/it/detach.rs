@@ -131,6 +131,33 @@ async fn two_programs_use_one_link() {
 }
 
 #[tokio::test]
+async fn one_program_too_many_is_told_so() {
+    let world = World::new().await;
+    let folder = world.folder();
+    let first = detached(&world.container().await, folder).await;
+    let mut links = Vec::new();
+    let error = loop {
+        match Link::attach(socket(folder)).await {
+            Ok(link) => links.push(link),
+            Err(error) => break error,
+        }
+        assert!(links.len() < 1000, "there is room for all");
+    };
+    assert!(matches!(error, LinkError::Full { .. }), "{error}");
+    assert_eq!(links.len(), 255);
+    links.pop().unwrap().ping().await.unwrap();
+    // There is room again, once the agent has noticed.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Err(error) = Link::attach(socket(folder)).await {
+        assert!(matches!(error, LinkError::Full { .. }), "{error}");
+        assert!(Instant::now() < deadline, "it has not noticed");
+    }
+    drop(links);
+    first.close().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
 async fn an_end_that_nobody_has_heard_of_is_remembered() {
     let world = World::new().await;
     let folder = world.folder();

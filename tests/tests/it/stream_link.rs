@@ -3,14 +3,19 @@
 mod commands;
 mod ends;
 mod flow;
+mod hung;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use apptainer::exec::{ChildStdin, ChildStdout};
 use apptainer::sys::process::Process;
 use apptainer::{Child, Command, Link, Stdio};
 use fixtures::World;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// Long enough for anything here.
@@ -24,20 +29,22 @@ struct Far {
 
 impl Far {
     async fn of(world: &World) -> Self {
-        let container = world.container().await;
-        let agent = world.folder().join("agent");
-        fs::write(&agent, Link::agent_program().unwrap()).unwrap();
-        fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut carrier = container
-            .command(&agent)
-            .arg("stream")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .await
-            .unwrap();
-        let reader = carrier.stdout.take().unwrap();
-        let writer = carrier.stdin.take().unwrap();
+        let (carrier, reader, writer) = carrier(world).await;
+        let link = Link::over(reader, writer).await.unwrap();
+        Self { link, carrier }
+    }
+
+    /// The same, but nothing comes through while `gate` is locked.
+    async fn through(world: &World, gate: Arc<Mutex<()>>) -> Self {
+        let (carrier, mut from, writer) = carrier(world).await;
+        let (reader, mut to) = duplex(1 << 20);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                let _open = gate.lock().await;
+                to.write_all(&buffer[..length]).await.unwrap();
+            }
+        });
         let link = Link::over(reader, writer).await.unwrap();
         Self { link, carrier }
     }
@@ -47,6 +54,23 @@ impl Far {
         self.link.close().await.unwrap();
         assert!(ended(&mut self.carrier).await.success());
     }
+}
+
+/// An agent, and its two streams.
+async fn carrier(world: &World) -> (Child, ChildStdout, ChildStdin) {
+    let container = world.container().await;
+    let agent = world.folder().join("agent");
+    fs::write(&agent, Link::agent_program().unwrap()).unwrap();
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = container.command(&agent);
+    command
+        .arg("stream")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut carrier = command.spawn().await.unwrap();
+    let reader = carrier.stdout.take().unwrap();
+    let writer = carrier.stdin.take().unwrap();
+    (carrier, reader, writer)
 }
 
 async fn ended(child: &mut Child) -> apptainer::ExitStatus {

@@ -2,15 +2,18 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use apptainer_sys::process::{Exit, ResourceUsage, Seqpacket, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use super::protocol::{self, End, Reply, Request};
+use super::watcher::Watcher;
 use crate::exec::StartError;
 
 /// One command's connection to the agent that runs it.
@@ -20,6 +23,8 @@ use crate::exec::StartError;
 pub(crate) struct Control {
     socket: AsyncFd<Seqpacket>,
     told: Mutex<Told>,
+    /// Something has been told. Of what somebody has read, the socket says nothing to others.
+    news: Notify,
 }
 
 /// What the agent has told so far.
@@ -27,6 +32,8 @@ pub(crate) struct Control {
 struct Told {
     started: Option<Started>,
     outcome: Option<Outcome>,
+    /// Is told of the outcome.
+    watcher: Watcher,
 }
 
 /// That a command runs.
@@ -70,6 +77,7 @@ impl Control {
         Ok(Self {
             socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
             told: Mutex::default(),
+            news: Notify::new(),
         })
     }
 
@@ -88,18 +96,30 @@ impl Control {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what has been said; whether `enough` has.
+    /// Takes note of what has been said, and wakes whom that concerns; whether `enough` has.
     fn listen<T>(&self, enough: impl Fn(&mut Told) -> Option<T>) -> io::Result<Option<T>> {
         let mut told = self.told();
-        loop {
+        let mut has_news = false;
+        let found = loop {
             if let Some(answer) = enough(&mut told) {
-                return Ok(Some(answer));
+                break Ok(Some(answer));
             }
             match self.hear(&mut told) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                heard => heard?,
+                Ok(()) => has_news = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(None),
+                Err(error) => break Err(error),
             }
+        };
+        if told.outcome.is_some() && has_news {
+            told.watcher.note();
         }
+        let waker = told.watcher.take();
+        drop(told);
+        if has_news {
+            self.news.notify_waiters();
+        }
+        waker.into_iter().for_each(Waker::wake);
+        found
     }
 
     fn hear(&self, told: &mut Told) -> io::Result<()> {
@@ -126,7 +146,16 @@ impl Control {
 
     async fn until<T>(&self, enough: impl Fn(&mut Told) -> Option<T>) -> io::Result<T> {
         loop {
-            let mut ready = self.socket.readable().await?;
+            let mut news = pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(answer) = enough(&mut self.told()) {
+                return Ok(answer);
+            }
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.socket.readable() => ready?,
+                () = news => continue,
+            };
             if let Some(answer) = self.listen(&enough)? {
                 ready.retain_ready();
                 return Ok(answer);
@@ -147,9 +176,6 @@ impl Control {
 
     /// Waits for its end. Cancel-safe, and the same answer each time.
     pub(super) async fn outcome(&self) -> io::Result<Outcome> {
-        if let Some(outcome) = self.known_outcome() {
-            return Ok(outcome);
-        }
         self.until(|told| told.outcome).await
     }
 
@@ -166,8 +192,12 @@ impl Control {
     /// Tells when it has ended. For one task at a time.
     pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // This is asked with every chunk of output: the kernel is only where there is news.
-        if self.told().outcome.is_some() {
-            return Poll::Ready(Ok(()));
+        {
+            let mut told = self.told();
+            if told.outcome.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            told.watcher.watch(context);
         }
         loop {
             let mut news = ready!(self.socket.poll_read_ready(context))?;
@@ -216,6 +246,10 @@ fn resource_usage(usage: &protocol::Usage) -> ResourceUsage {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use tokio_test::{assert_pending, assert_ready, task};
+
     use super::*;
 
     #[tokio::test]
@@ -235,6 +269,27 @@ mod tests {
             matches!(outcome, Outcome::Exited(Exit::Code(3), _)),
             "{outcome:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_who_reads_it_first() {
+        let (ours, theirs) = Seqpacket::pair().unwrap();
+        let control = Control::new(ours).unwrap();
+        let mut waiting = task::spawn(control.outcome());
+        assert_pending!(waiting.poll());
+        let mut watching = task::spawn(poll_fn(|context| control.poll_ended(context)));
+        assert_pending!(watching.poll());
+        let mut bytes = Vec::new();
+        let usage = protocol::Usage::default();
+        let end = End::Code(3);
+        Reply::Exited { end, usage }.encode(&mut bytes);
+        // The socket stays open, as that of a detached link does, and the runtime has not looked
+        // at it when what came is read.
+        theirs.send(&bytes, &[]).unwrap();
+        assert!(control.try_outcome().unwrap().is_some());
+        assert!(waiting.is_woken() && watching.is_woken());
+        assert_ready!(waiting.poll()).unwrap();
+        assert_ready!(watching.poll()).unwrap();
     }
 
     #[tokio::test]

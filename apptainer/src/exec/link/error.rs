@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use apptainer_sys::process::Exit;
+
 use super::protocol::Stage;
 use crate::error::ApptainerFailure;
 
@@ -108,6 +110,23 @@ pub enum LinkError {
     NoAgent {
         /// Why not.
         reason: String,
+    },
+    /// The agent ended as it began. Its container may have had no room for it, of processes,
+    /// memory or descriptors; later it may.
+    #[error("run the exec agent in the container: it ended as it began: {exit}")]
+    Stillborn {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// As many programs are attached to the link as can be; nothing was changed.
+    #[error(
+        "attach to the link at {}: its exec agent has no room for another program until one \
+         lets go of it",
+        .path.display()
+    )]
+    Full {
+        /// Where its socket is.
+        path: PathBuf,
     },
     /// The agent speaks other versions of the protocol.
     #[error(

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::exit::{Failure, FailureKind};
-use apptainer_sys::process::{PidFd, Seqpacket, Session, Stdio};
+use apptainer_sys::process::{Pid, PidFd, Seqpacket, Session, Stdio};
 
 use super::connection::{Agent, Connection, hear};
+use super::control::is_gone;
 use super::protocol::{Hello, Orphans, Reply, Request, VERSION};
 use super::socket::{Address, Listening};
 use super::{Carrier, LinkError};
@@ -49,15 +50,17 @@ pub(super) async fn launch(
     let mut refused = None;
     for carrier in Carrier::ALL {
         match attempt(place, carrier, listening.as_ref()).await {
-            Err(ExecError::Link(LinkError::NoAgent { reason })) => {
-                tracing::debug!(reason, ?carrier, "the exec agent does not run as this");
+            Err(ExecError::Link(
+                reason @ (LinkError::NoAgent { .. } | LinkError::Stillborn { .. }),
+            )) => {
+                tracing::debug!(%reason, ?carrier, "the exec agent does not run as this");
                 refused = Some(reason);
             }
             Err(error) => return Err(error),
             Ok((socket, mut running, mut agent)) => {
                 if let Some(reason) = refused {
                     tracing::warn!(
-                        reason,
+                        %reason,
                         ?carrier,
                         "the exec agent runs as another kind of file"
                     );
@@ -72,8 +75,7 @@ pub(super) async fn launch(
             }
         }
     }
-    let reason = refused.unwrap_or_default();
-    Err(LinkError::NoAgent { reason }.into())
+    Err(refused.unwrap_or(LinkError::Lost).into())
 }
 
 /// Connects to an agent that was left running.
@@ -85,16 +87,18 @@ pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
         .tell_senders()
         .map_err(io_error("listen to a link"))?;
     // It has one already, which counts.
-    greet(&socket, Orphans::Keep, &[0; 16])?;
-    let answer = tokio::time::timeout(PATIENCE, welcome(&socket));
+    match greet(&socket, Orphans::Keep, &[0; 16]) {
+        // It may have said why it hung up.
+        Err(LinkError::Io { source, .. }) if is_gone(&source) => {}
+        greeted => greeted?,
+    }
+    let answer = tokio::time::timeout(PATIENCE, hear(&socket));
+    let path = || path.to_owned();
     let agent = match answer.await {
         // It ended just now.
-        Ok(Err(LinkError::Lost)) => {
-            return Err(LinkError::NotThere {
-                path: path.to_owned(),
-            });
-        }
-        Ok(answer) => answer?,
+        Ok(Err(LinkError::Lost)) => return Err(LinkError::NotThere { path: path() }),
+        Ok(Ok((Reply::Failed { .. }, _))) => return Err(LinkError::Full { path: path() }),
+        Ok(answer) => welcome(answer?)?,
         Err(elapsed) => return Err(io_error("attach to a link")(elapsed.into())),
     };
     let connection = Connection::new(socket, None, Some(address), agent);
@@ -106,14 +110,22 @@ async fn attempt(
     carrier: Carrier,
     listening: Option<&Listening>,
 ) -> Result<(Seqpacket, Running, Agent), ExecError> {
-    let program = carrier.program().map_err(|error| LinkError::NoAgent {
-        reason: error.to_string(),
+    let program = carrier.program().map_err(|source| match source.kind() {
+        // What could not be done now is another thing.
+        io::ErrorKind::Unsupported
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::ReadOnlyFilesystem => LinkError::NoAgent {
+            reason: source.to_string(),
+        },
+        _ => io_error("make the exec agent's program")(source),
     })?;
     let launched = start(place, program, listening)?;
     // Whichever comes first: on its end the socket is closed, but for what is said in it.
-    match welcome(&launched.socket).await {
+    match hear(&launched.socket).await {
         Err(LinkError::Lost) => Err(launched.why().await?.into()),
-        answer => Ok((launched.socket, launched.running, answer?)),
+        answer => Ok((launched.socket, launched.running, welcome(answer?)?)),
     }
 }
 
@@ -131,9 +143,9 @@ fn greet(socket: &Seqpacket, orphans: Orphans, token: &[u8; 16]) -> Result<(), L
     sent.map_err(io_error("say hello to the exec agent"))
 }
 
-/// Waits for the agent to say who it is.
-async fn welcome(socket: &Seqpacket) -> Result<Agent, LinkError> {
-    match hear(socket).await? {
+/// Who the agent says it is.
+fn welcome(answer: (Reply, Option<Pid>)) -> Result<Agent, LinkError> {
+    match answer {
         (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
             pid,
             pidfd: pid.and_then(|pid| PidFd::open(pid).ok()),
@@ -222,9 +234,7 @@ impl Launched {
             Some(failure) => LinkError::NoAgent {
                 reason: failure.message,
             },
-            None => LinkError::NoAgent {
-                reason: format!("it ended at once: {exit}"),
-            },
+            None => LinkError::Stillborn { exit },
         })
     }
 }

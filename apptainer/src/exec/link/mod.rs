@@ -25,6 +25,7 @@ mod slot;
 mod socket;
 mod stream;
 mod transport;
+mod watcher;
 
 pub use builder::{LinkBuilder, OnDisconnect};
 pub use error::{LinkError, StartError, StartStage};

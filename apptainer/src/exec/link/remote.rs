@@ -56,10 +56,12 @@ impl Remote {
             fds.extend(streams);
         }
         fds.extend(words.as_ref().map(OwnedFd::as_fd));
+        // Before that it costs nothing if it fails.
+        let control = Control::new(ours)?;
         connection.send(&message.bytes, &fds).await?;
         drop(theirs);
         Ok(Self {
-            control: Line::Socket(Arc::new(Control::new(ours)?)),
+            control: Line::Socket(Arc::new(control)),
             transport: Transport::Local(connection),
             started: None,
             on_drop,
@@ -78,10 +80,11 @@ impl Remote {
         let (ours, theirs) = Seqpacket::pair().map_err(failed)?;
         let mut message = Vec::with_capacity(16);
         Request::Attach(number).encode(&mut message);
+        let control = Control::new(ours)?;
         connection.send(&message, &[theirs.as_fd()]).await?;
         drop(theirs);
         let mut remote = Self {
-            control: Line::Socket(Arc::new(Control::new(ours)?)),
+            control: Line::Socket(Arc::new(control)),
             transport: Transport::Local(connection),
             started: None,
             on_drop: OnDrop::Detach,

@@ -51,14 +51,17 @@ impl Slot {
         if let Some(reached) = self.known() {
             return Ok(reached);
         }
+        let cli = || Reached::Cli(Arc::clone(&self.place));
         let reached = match launch(&self.place, None).await {
             Ok(connection) => Reached::Agent(Transport::Local(connection)),
-            Err(ExecError::Link(LinkError::NoAgent { reason })) => {
-                tracing::warn!(
-                    reason,
-                    "no exec agent runs in this container: each command takes an `apptainer exec`"
-                );
-                Reached::Cli(Arc::clone(&self.place))
+            Err(ExecError::Link(error @ LinkError::NoAgent { .. })) => {
+                tracing::warn!(%error, "each command takes an `apptainer exec`");
+                cli()
+            }
+            Err(ExecError::Link(error @ LinkError::Stillborn { .. })) => {
+                tracing::warn!(%error, "this command takes an `apptainer exec`");
+                // The next one tries again.
+                return Ok(cli());
             }
             Err(error) => return Err(error),
         };

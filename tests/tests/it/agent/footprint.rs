@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use apptainer::Stdio;
+use apptainer::exec::OnDisconnect;
+use apptainer::{Link, Stdio};
 use fixtures::World;
 
-use super::processes::{SOON, descriptors, memory, until, zombies_of};
+use super::processes::{SOON, descriptors, memory, until, work, zombies_of};
 use super::ways::Ways;
 
 const KIB: u64 = 1024;
@@ -25,6 +26,26 @@ async fn its_program_and_its_memory_are_small() {
     let resident = memory(pid, "VmRSS");
     assert!(resident < 1024 * KIB, "{resident}");
     link.close().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
+async fn one_whose_programs_have_left_is_idle() {
+    let world = World::new().await;
+    let socket = world.folder().join("links/one");
+    let on_disconnect = OnDisconnect::Detach(socket.clone());
+    let container = world.container().await;
+    let link = container.link().on_disconnect(on_disconnect).await;
+    let link = link.unwrap();
+    let agent = link.pid().unwrap();
+    drop(link);
+    for _ in 0..3 {
+        Link::attach(&socket).await.unwrap().ping().await.unwrap();
+    }
+    let before = work(agent);
+    tokio::time::sleep(SOON).await;
+    assert!(work(agent) - before < 30);
+    Link::attach(&socket).await.unwrap().close().await.unwrap();
     world.finish();
 }
 

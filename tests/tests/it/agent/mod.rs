@@ -4,6 +4,7 @@ mod agent_killed;
 mod caller_killed;
 mod ending;
 mod footprint;
+mod hung;
 mod images;
 mod kill;
 mod many;

@@ -88,6 +88,14 @@ pub(super) fn descriptors(pid: Pid) -> Vec<(i32, PathBuf)> {
     all
 }
 
+/// How long a process has worked, in hundredths of a second.
+pub(super) fn work(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// A quantity of `/proc/PID/status`, which has it in KiB, in bytes.
 pub(super) fn memory(pid: Pid, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -7,12 +7,12 @@ use std::iter;
 use std::process::Command;
 use std::time::Duration;
 
-use apptainer::Stdio;
-use apptainer::exec::{ExecError, StartStage};
+use apptainer::exec::{ExecError, LinkError, OnDisconnect, StartStage};
 use apptainer::sys::process::Pid;
+use apptainer::{Link, Stdio};
 use fixtures::World;
 
-use super::processes::{SOON, descriptors, memory, tag, until, until_tagged};
+use super::processes::{SOON, descriptors, memory, tag, until, until_tagged, work};
 
 /// Sets a soft limit of a process that runs.
 fn limit(pid: Pid, name: &str, soft: &str) {
@@ -76,6 +76,39 @@ async fn one_without_descriptors_says_so_and_goes_on() {
     drop(children);
     until("it has closed", SOON, || descriptors(pid).len() <= before).await;
     assert!(link.command("true").status().await.unwrap().success());
+    link.close().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
+async fn one_without_descriptors_for_another_program_tells_it_so() {
+    let world = World::new().await;
+    let socket = world.folder().join("links/one");
+    let on_disconnect = OnDisconnect::Detach(socket.clone());
+    let container = world.container().await;
+    let link = container.link().on_disconnect(on_disconnect).await;
+    let link = link.unwrap();
+    let pid = link.pid().unwrap();
+    limit(pid, "nofile", &descriptors(pid).len().to_string());
+    let mut links = Vec::new();
+    let mut refused = 0;
+    while refused < 20 {
+        match Link::attach(&socket).await {
+            // There may be room for some, as its descriptors have numbers that are far apart.
+            Ok(link) => links.push(link),
+            Err(error) => {
+                assert!(matches!(error, LinkError::Full { .. }), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(links.len() < 20, "there is room");
+    }
+    let before = work(pid);
+    tokio::time::sleep(SOON).await;
+    let work = work(pid) - before;
+    assert!(work < 30, "{work} %");
+    limit(pid, "nofile", "1024");
+    Link::attach(&socket).await.unwrap();
     link.close().await.unwrap();
     world.finish();
 }

@@ -1,10 +1,12 @@
 //! Bytes, both ways.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fixtures::World;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{Far, GUARD, bytes, ended, piped, sh};
@@ -28,6 +30,31 @@ async fn much_goes_up_and_comes_down_as_it_was() {
     assert!(received == sent, "they differ");
     assert!(ended(&mut child).await.success());
     drop(child);
+    far.close().await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_command_may_take_back_what_it_has_written() {
+    let world = World::new().await;
+    let gate = Arc::new(Mutex::new(()));
+    let far = Far::through(&world, Arc::clone(&gate)).await;
+    let closed = gate.lock().await;
+    // Until one of them waits in the middle of what it had said it would send.
+    let script = "(sleep 1; cat </proc/self/fd/1 >/dev/null) & head -c 2000000 /dev/zero";
+    let running = [(); 2].map(|()| {
+        let mut command = sh(&far.link, script);
+        tokio::spawn(async move { command.output().await })
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(closed);
+    for running in running {
+        let output = timeout(GUARD, running).await.expect("it ends");
+        let output = output.unwrap().unwrap();
+        assert!(output.status.success());
+        assert!(output.stdout.len() < 2_000_000, "it has taken nothing");
+    }
+    far.link.ping().await.unwrap();
     far.close().await;
     world.finish();
 }

@@ -1,8 +1,8 @@
 //! One command on a link: what has been said of it, and what it has written.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::{io, mem};
 
 use apptainer_sys::process::WindowSize;
 use bytes::BytesMut;
@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 
 use super::channels::Channels;
 use super::inflow::{End, Inflow};
-use super::watcher::Watcher;
 use crate::exec::link::LinkError;
 use crate::exec::link::control::{Outcome, Started};
 use crate::exec::link::frame::{Kind, Stream, WINDOW};
 use crate::exec::link::protocol::{Malformed, Reply, Request};
+use crate::exec::link::watcher::Watcher;
 
 /// One command on a link over a stream. Dropped, it hangs up.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ struct State {
     /// The command's number and pid.
     started: Option<(u64, u32)>,
     outcome: Option<Outcome>,
+    /// Whether it has been said that it is to end, and that it is to be killed.
+    is_to_end: bool,
+    is_to_be_killed: bool,
     /// Is told of the outcome.
     watcher: Watcher,
     input: Outflow,
@@ -59,6 +62,8 @@ impl Channel {
         let state = State {
             started: None,
             outcome: None,
+            is_to_end: false,
+            is_to_be_killed: false,
             watcher: Watcher::default(),
             input: Outflow {
                 credit: WINDOW,
@@ -105,8 +110,15 @@ impl Channel {
         let mut bytes = Vec::with_capacity(16);
         request.encode(&mut bytes);
         let outbox = &self.channels.outbox;
-        if matches!(request, Request::Release) {
-            // It is said once, and at the end.
+        // Ends come through however much waits, being so few.
+        let is_first_end = match request {
+            Request::Release => true,
+            Request::Terminate => !mem::replace(&mut self.state().is_to_end, true),
+            Request::Kill if mem::replace(&mut self.state().is_to_be_killed, true) => return Ok(()),
+            Request::Kill => true,
+            _ => false,
+        };
+        if is_first_end {
             outbox.put(self.number, Kind::Message, &bytes);
             return Ok(());
         }
@@ -273,7 +285,7 @@ impl Channel {
     /// Nothing more is sent to the command.
     pub(super) fn end_input(&self) {
         let mut state = self.state();
-        if !std::mem::replace(&mut state.input.is_closed, true) {
+        if !mem::replace(&mut state.input.is_closed, true) {
             let kind = Kind::End(Stream::Stdin);
             self.channels.outbox.put(self.number, kind, &[]);
         }

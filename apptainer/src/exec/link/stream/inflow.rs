@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use super::watcher::Watcher;
 use crate::exec::link::frame::WINDOW;
 use crate::exec::link::protocol::Malformed;
+use crate::exec::link::watcher::Watcher;
 
 /// Payloads up to this are put together, so that many small ones take no more room than
 /// they have bytes, about.

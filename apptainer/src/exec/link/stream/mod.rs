@@ -26,7 +26,6 @@ mod open;
 mod outbox;
 #[cfg(test)]
 mod tests;
-mod watcher;
 
 pub(crate) use carried::{ChannelInput, ChannelOutput};
 pub(crate) use channel::Channel;

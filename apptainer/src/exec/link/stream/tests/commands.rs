@@ -1,7 +1,9 @@
 //! Commands, and what is said of them.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use apptainer_sys::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -164,4 +166,31 @@ async fn frames_may_come_byte_by_byte() {
     };
     let (output, ()) = soon(async { tokio::join!(command.output(), play) }).await;
     assert_eq!(output.unwrap().stdout.len(), 4096 * 3 + 65536 + 2);
+}
+
+#[tokio::test]
+async fn an_end_comes_through_however_much_waits() {
+    let (mut agent, link) = Agent::linked(1024).await;
+    let mut child = spawn(&mut agent, &link, 1).await;
+    let other = spawn(&mut agent, &link, 2).await;
+    // The agent does not listen.
+    let error = loop {
+        if let Err(error) = child.signal(Signal::USR1) {
+            break error;
+        }
+    };
+    assert!(matches!(&error, ExecError::Wait(error) if error.kind() == ErrorKind::WouldBlock));
+    child.start_kill().unwrap();
+    child.start_kill().unwrap();
+    drop(other);
+    let mut killed = [0; 3];
+    let listen = async {
+        while killed[1..] != [1, 1] {
+            let (header, message) = agent.hear().await;
+            let is_kill =
+                header.kind == Kind::Message && Request::decode(&message) == Ok(Request::Kill);
+            killed[header.channel as usize] += usize::from(is_kill);
+        }
+    };
+    soon(listen).await;
 }

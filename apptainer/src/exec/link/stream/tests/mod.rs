@@ -5,3 +5,4 @@ mod commands;
 mod credit;
 mod links;
 mod malformed;
+mod wake;

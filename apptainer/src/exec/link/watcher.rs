@@ -5,26 +5,26 @@ use std::task::{Context, Waker};
 /// One that is woken when there is news: after whatever lock guards the news has been given
 /// back, for who is woken may want it, or be dropped.
 #[derive(Debug, Default)]
-pub(super) struct Watcher {
+pub(in crate::exec::link) struct Watcher {
     waker: Option<Waker>,
     has_news: bool,
 }
 
 impl Watcher {
     /// Has this task woken when there is news. It takes the place of the one before.
-    pub(super) fn watch(&mut self, context: &Context<'_>) {
+    pub(in crate::exec::link) fn watch(&mut self, context: &Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(context.waker()),
             None => self.waker = Some(context.waker().clone()),
         }
     }
 
-    pub(super) fn note(&mut self) {
+    pub(in crate::exec::link) fn note(&mut self) {
         self.has_news = true;
     }
 
     /// Whom to wake now.
-    pub(super) fn take(&mut self) -> Option<Waker> {
+    pub(in crate::exec::link) fn take(&mut self) -> Option<Waker> {
         if std::mem::take(&mut self.has_news) {
             self.waker.take()
         } else {
