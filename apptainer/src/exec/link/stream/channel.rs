@@ -112,10 +112,9 @@ impl Channel {
         let outbox = &self.channels.outbox;
         // Ends come through however much waits, being so few.
         let is_first_end = match request {
-            Request::Release => true,
             Request::Terminate => !mem::replace(&mut self.state().is_to_end, true),
             Request::Kill if mem::replace(&mut self.state().is_to_be_killed, true) => return Ok(()),
-            Request::Kill => true,
+            Request::Kill | Request::Release => true,
             _ => false,
         };
         if is_first_end {
