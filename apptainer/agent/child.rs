@@ -90,14 +90,15 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     Err((Stage::Exec, run(plan)))
 }
 
-/// Closes what is not the program's, but for this. Linux before 5.9 leaves that to execve(2).
+/// Closes what is not the program's, but for this.
 fn close_others(kept: Option<i32>) {
-    let kept = kept.map(i32::unsigned_abs);
-    let _ = match kept {
-        Some(kept) if kept > 3 => sys::close_range(3, kept - 1),
-        _ => Ok(()),
+    let Some(kept) = kept else {
+        return sys::close_all(3, i32::MAX);
     };
-    let _ = sys::close_range(kept.map_or(3, |kept| kept + 1), u32::MAX);
+    if kept > 3 {
+        sys::close_all(3, kept - 1);
+    }
+    sys::close_all(kept + 1, i32::MAX);
 }
 
 /// Becomes the program, as execvp(3) looks for it; returns why not.

@@ -151,11 +151,11 @@ fn keep_only(kept: [&Fd; 2]) -> Result<()> {
     let mut first = 3;
     for fd in [one.min(other), one.max(other)] {
         if fd > first {
-            close(first, fd - 1);
+            sys::close_all(first, fd - 1);
         }
         first = first.max(fd + 1);
     }
-    close(first, i32::MAX);
+    sys::close_all(first, i32::MAX);
     for fd in kept {
         sys::fcntl(fd, sys::F_SETFD, 1)?;
         sys::fcntl(fd, sys::F_SETFL, sys::O_NONBLOCK)?;
@@ -165,13 +165,6 @@ fn keep_only(kept: [&Fd; 2]) -> Result<()> {
         sys::duplicate_to(nothing.number(), stream)?;
     }
     Ok(())
-}
-
-fn close(first: i32, last: i32) {
-    if sys::close_range(first.unsigned_abs(), last.unsigned_abs()).is_err() {
-        // Linux before 5.9. What it was started with has low numbers.
-        (first..=last.min(1023)).for_each(sys::close_number);
-    }
 }
 
 fn number(digits: &[u8]) -> Option<i32> {

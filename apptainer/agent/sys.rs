@@ -153,15 +153,19 @@ pub(crate) fn duplicate_to(from: i32, to: i32) -> Result<()> {
     unsafe { call(number::DUP3, &[from as usize, to as usize, 0]) }.map(drop)
 }
 
-pub(crate) fn close_range(first: u32, last: u32) -> Result<()> {
-    // SAFETY: it takes numbers; what is closed is nobody's here.
-    unsafe { call(number::CLOSE_RANGE, &[first as usize, last as usize, 0]) }.map(drop)
-}
-
-/// Closes a descriptor by its number.
-pub(crate) fn close_number(fd: i32) {
-    // SAFETY: what is closed is nobody's here.
-    let _ = unsafe { call(number::CLOSE, &[fd as usize]) };
+/// Closes all descriptors with these numbers.
+///
+/// They are nobody's that still uses them.
+pub(crate) fn close_all(first: i32, last: i32) {
+    // SAFETY: it takes numbers.
+    let closed = unsafe { call(number::CLOSE_RANGE, &[first as usize, last as usize, 0]) };
+    if closed.is_err() {
+        // Linux before 5.9. Nothing here has high numbers.
+        for fd in first..=last.min(1023) {
+            // SAFETY: as above.
+            let _ = unsafe { call(number::CLOSE, &[fd as usize]) };
+        }
+    }
 }
 
 pub(crate) const F_SETFD: usize = 2;

@@ -10,13 +10,13 @@ pub struct Frozen {
 }
 
 impl Frozen {
-    /// Halts those of all containers that this process has started; `None` where there are
-    /// none, as the kernel mounts images by itself for root.
+    /// Halts those of all containers that this process has started, in a world where
+    /// [such are served](crate::World::serves_images).
     ///
     /// # Panics
     ///
-    /// When one cannot be halted.
-    pub fn all() -> Option<Self> {
+    /// When there is none.
+    pub fn all() -> Self {
         let me = Pid::try_from(std::process::id()).expect("it is positive");
         let table = Process::all().expect("/proc can be read");
         let parent = |pid: Pid| {
@@ -35,7 +35,8 @@ impl Frozen {
                 program
             })
             .collect();
-        (!programs.is_empty()).then_some(Self { programs })
+        assert!(!programs.is_empty(), "no image is served");
+        Self { programs }
     }
 }
 

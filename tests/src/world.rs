@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use apptainer::sys::process::{Pid, Process, State};
-use apptainer::{Apptainer, Container, Image};
+use apptainer::{Apptainer, Container, Image, Rootfs};
 
 /// A client with a store and a configuration of its own.
 ///
@@ -67,6 +67,20 @@ impl World {
     pub async fn busybox(&self) -> Image {
         let image = self.client.image(crate::busybox_sif()).await;
         image.expect("the image is whole")
+    }
+
+    /// Whether a program serves images through FUSE: neither does the kernel mount them, as for
+    /// root, nor are they extracted. Says so where that is not so.
+    ///
+    /// # Panics
+    ///
+    /// When the busybox image cannot be made.
+    pub async fn serves_images(&self) -> bool {
+        let rootfs = self.busybox().await.rootfs();
+        if rootfs != Rootfs::Fuse {
+            eprintln!("not tested: it takes FUSE, and this is {rootfs:?}");
+        }
+        rootfs == Rootfs::Fuse
     }
 
     /// A container of the busybox image, one that root may start too.

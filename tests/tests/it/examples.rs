@@ -260,7 +260,12 @@ async fn ctrl_c_at_the_terminal_ends_the_command_whichever_way_it_came() {
     };
     let [instance, start, stop] = ["instance", "start", "stop"].map(OsStr::new);
     let image = image.path().as_os_str();
-    apptainer(&[instance, start, image, name.as_ref()]);
+    let privileges: &[&OsStr] = if nix::unistd::geteuid().is_root() {
+        &["--no-privs".as_ref()]
+    } else {
+        &[]
+    };
+    apptainer(&[&[instance, start], privileges, &[image, name.as_ref()]].concat());
     let joined = format!("instance://{name}");
     for place in [image, joined.as_ref()] {
         for options in [&[][..], &["--tty"]] {

@@ -12,16 +12,16 @@ use super::{Far, ended, piped};
 #[tokio::test]
 async fn one_that_hangs_holds_no_others_input() {
     let world = World::new().await;
+    if !world.serves_images().await {
+        return;
+    }
     let far = Far::of(&world).await;
     // Not on the container's file system, which is to hang.
     let busybox = world.folder().join("busybox");
     fs::copy(busybox_program(), &busybox).unwrap();
     let mut cat = far.link.command(&busybox);
     let mut cat = piped(cat.arg("cat")).spawn().await.unwrap();
-    let Some(frozen) = Frozen::all() else {
-        assert!(nix::unistd::geteuid().is_root());
-        return far.close().await;
-    };
+    let frozen = Frozen::all();
     let mut hanging = far.link.command("/bin/uname");
     let hanging = tokio::spawn(async move { hanging.output().await });
     let mut input = cat.stdin.take().unwrap();
@@ -40,11 +40,11 @@ async fn one_that_hangs_holds_no_others_input() {
 #[tokio::test]
 async fn more_than_can_hang_at_a_time_end_with_the_stream() {
     let world = World::new().await;
+    if !world.serves_images().await {
+        return;
+    }
     let mut far = Far::of(&world).await;
-    let Some(frozen) = Frozen::all() else {
-        assert!(nix::unistd::geteuid().is_root());
-        return far.close().await;
-    };
+    let frozen = Frozen::all();
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..40 {
         let mut command = far.link.command("/bin/uname");
