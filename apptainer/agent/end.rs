@@ -148,7 +148,7 @@ impl Agent {
                 _ => now,
             };
             command.state = State::Dying(since);
-            let is_gone = command.pid == 0 && !self.tree.has_any(command.id);
+            let is_gone = command.pid == 0 && !self.tree.may_have_any(command.id);
             if is_gone || (command.pid == 0 && now - since > PATIENCE) {
                 command.state = State::Ended;
                 self.tell_end(key);

@@ -4,6 +4,8 @@
 //! that is, or when it has lost its parent and still bears the command's mark. As the
 //! agent takes in the orphans of all that it starts, nothing else can come of a command.
 
+use core::cell::Cell;
+
 use crate::mark;
 use crate::pages::List;
 use crate::sys::{self, Errno, Fd, Result};
@@ -54,6 +56,9 @@ pub(crate) struct Tree {
     /// The group that the agent itself is in.
     group: i32,
     found: List<Process>,
+    /// Whether it is known of all of these where they come from: some may have ended before
+    /// they could be asked, and what they had started by then bears no sign but theirs.
+    is_certain: Cell<bool>,
     /// Whom a signal to halt has been sent, in the order of their pids.
     halted: List<i32>,
 }
@@ -65,6 +70,7 @@ impl Tree {
             agent: sys::pid(),
             group: sys::group()?,
             found: List::new()?,
+            is_certain: Cell::new(true),
             halted: List::new()?,
         })
     }
@@ -89,7 +95,7 @@ impl Tree {
         for _ in 0..ROUNDS {
             self.read(of, token);
             let is_new = |process: &Process| self.halted.binary_search(&process.pid).is_err();
-            if !self.owned().any(is_new) {
+            if !self.owned().any(is_new) && self.is_certain.get() {
                 break;
             }
             self.send(sys::SIGSTOP);
@@ -109,9 +115,9 @@ impl Tree {
         }
     }
 
-    /// Whether a process of this command was there when the table was last read.
-    pub(crate) fn has_any(&self, id: u64) -> bool {
-        self.owned().any(|process| process.owner == Some(id))
+    /// Whether a process of this command may have been there when the table was last read.
+    pub(crate) fn may_have_any(&self, id: u64) -> bool {
+        !self.is_certain.get() || self.owned().any(|process| process.owner == Some(id))
     }
 
     /// Whether anything was.
@@ -141,6 +147,7 @@ impl Tree {
     /// Reads the table, and finds out whose is what.
     pub(crate) fn read(&mut self, of: &impl Commands, token: &[u8; 16]) {
         self.found.clear();
+        self.is_certain.set(true);
         // What cannot be read is what does not fit into memory.
         let _ = self.read_table();
         for index in 0..self.found.len() {
@@ -158,16 +165,27 @@ impl Tree {
     }
 
     fn marked(&self, pid: i32, token: &[u8; 16]) -> Option<u64> {
-        let locks = sys::limit_of(pid, sys::RLIMIT_LOCKS, None);
-        let by_limit = locks
-            .ok()
-            .and_then(|locks| mark::find_in_limit(token, locks.soft));
+        let found = self.find_mark(pid, token);
+        if matches!(found, Err(Errno::SRCH | Errno::NOENT)) {
+            self.is_certain.set(false);
+        }
+        found.ok().flatten()
+    }
+
+    fn find_mark(&self, pid: i32, token: &[u8; 16]) -> Result<Option<u64>> {
+        let by_limit = match sys::limit_of(pid, sys::RLIMIT_LOCKS, None) {
+            Err(Errno::SRCH) => return Err(Errno::SRCH),
+            // Where that may not be asked, there still is the variable.
+            locks => locks
+                .ok()
+                .and_then(|locks| mark::find_in_limit(token, locks.soft)),
+        };
         if by_limit.is_some() {
-            return by_limit;
+            return Ok(by_limit);
         }
         let mut path = [0; 32];
-        let environ = open_of(&self.proc, pid, b"/environ", &mut path).ok()?;
-        mark::find(token, &environ)
+        let environ = open_of(&self.proc, pid, b"/environ", &mut path)?;
+        Ok(mark::find(token, &environ))
     }
 
     /// Gives children what their parents have. Parents mostly come first: the table is

@@ -65,7 +65,9 @@ async fn killing_one_command_leaves_the_others_alone() {
         let mut second = begun(second.args(["-c", TREE, &tag])).await;
         until_tagged(&tag, 2 * COUNT, SOON).await;
         first.kill().await.unwrap();
-        assert_eq!(tagged(&tag), COUNT, "{way}");
+        // What is just becoming its program has no words for a moment.
+        assert!(tagged(&tag) <= COUNT, "{way}");
+        until_tagged(&tag, COUNT, SOON).await;
         assert_eq!(second.try_wait().unwrap(), None, "{way}");
         second.kill().await.unwrap();
         assert_eq!(tagged(&tag), 0, "{way}");
