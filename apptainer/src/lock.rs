@@ -2,12 +2,11 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A lock that one has at a time, between threads and processes. Dropped, it is free, and
 /// its file is gone.
-
 #[derive(Debug)]
 pub(crate) struct FileLock {
     path: PathBuf,
@@ -42,6 +41,16 @@ impl FileLock {
             }
             // Whoever had it before has removed the file that we had opened.
         }
+    }
+
+    /// Writes something for others to read into its file.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        // Whoever was killed with it has left something there.
+        file.set_len(0)?;
+        file.write_all_at(bytes, 0)
     }
 }
 

@@ -14,6 +14,7 @@ use super::progress::{Listener, Phase, Progress};
 use super::pull::Work;
 use super::scratch::Scratch;
 use super::store::{Entry, Key, Store, store_error};
+use super::turn::Turn;
 use super::{Image, ImageError, Inner, Reference, ReferenceError, Rootfs};
 use crate::Apptainer;
 use crate::blocking::blocking;
@@ -37,7 +38,8 @@ impl Apptainer {
     /// path of a SIF file or a sandbox directory.
     ///
     /// What a URI names is fetched once and kept in the store. Ask for it at the
-    /// same time as often as you like: this process fetches it once.
+    /// same time as often as you like, in as many processes: one fetches it, and the others
+    /// wait, and are told for [whom](super::Holder).
     ///
     /// ```no_run
     /// # async fn example(apptainer: apptainer::Apptainer) -> Result<(), apptainer::Error> {
@@ -61,7 +63,8 @@ impl Apptainer {
 }
 
 impl Acquire {
-    /// How long fetching, and extracting, may take each: an hour otherwise.
+    /// How long fetching, and extracting, may take each, and waiting for somebody else to do so:
+    /// an hour otherwise.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -130,9 +133,10 @@ impl Acquire {
     async fn fetched(&self, reference: &Reference, store: &Store) -> Result<Found, ImageError> {
         let key = Key::of_uri(reference)?;
         let entry = store.entry(&key);
-        let turn = store.turn(&key);
-        self.listener.enter(Phase::Waiting);
-        let _turn = turn.lock().await;
+        if let Some(sif) = entry.sif().filter(|sif| check(sif).is_ok()) {
+            return Ok(Found::Sif(sif, key));
+        }
+        let _turn = self.turn(reference, &key, store).await?;
         if let Some(sif) = entry.sif() {
             match check(&sif) {
                 Ok(()) => return Ok(Found::Sif(sif, key)),
@@ -170,8 +174,10 @@ impl Acquire {
         store: &Store,
     ) -> Result<PathBuf, ImageError> {
         let entry = store.entry(key);
-        let turn = store.turn(key);
-        let _turn = turn.lock().await;
+        if let Some(sandbox) = entry.sandbox() {
+            return Ok(sandbox);
+        }
+        let _turn = self.turn(reference, key, store).await?;
         if let Some(sandbox) = entry.sandbox() {
             return Ok(sandbox);
         }
@@ -187,6 +193,15 @@ impl Acquire {
             entry.publish_sandbox(&made)
         })
         .await
+    }
+
+    async fn turn(
+        &self,
+        reference: &Reference,
+        key: &Key,
+        store: &Store,
+    ) -> Result<Turn, ImageError> {
+        Turn::take(store, key, reference, self.limit, &self.listener).await
     }
 
     fn work<'a>(&'a self, reference: &'a Reference, scratch: &'a Arc<Scratch>) -> Work<'a> {

@@ -9,7 +9,7 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::sif::SifError;
 
-use super::ReferenceError;
+use super::{Holder, ReferenceError};
 use crate::error::ApptainerFailure;
 
 /// An image could not be had. The store is as it was.
@@ -57,6 +57,19 @@ pub enum ImageError {
         /// The image.
         reference: String,
         /// How long it might take.
+        limit: Duration,
+    },
+    /// Somebody else has been fetching or extracting it for longer than one was to wait.
+    #[error(
+        "get the image {reference}: {holder} has been at it for longer than {limit:?}; see what \
+         that does, or wait longer"
+    )]
+    Held {
+        /// The image.
+        reference: String,
+        /// Who.
+        holder: Holder,
+        /// How long one was to wait.
         limit: Duration,
     },
     /// The store cannot be read or written.

@@ -8,6 +8,7 @@ mod reference;
 mod rootfs;
 mod scratch;
 mod store;
+mod turn;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use error::ImageError;
 pub use progress::{Phase, Progress};
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use rootfs::Rootfs;
+pub use turn::Holder;
 
 /// An image that is on this machine and can be run. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Holder;
+
 /// What a pull is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -21,13 +23,15 @@ pub enum Phase {
 }
 
 /// How far a pull has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
     /// How many bytes it has written to disk, all phases together.
     pub bytes: u64,
+    /// The process that it waits for, if that is another one and is known.
+    pub holder: Option<Holder>,
 }
 
 /// Whom to tell, and what was told last.
@@ -48,6 +52,7 @@ impl Listener {
             last: Mutex::new(Progress {
                 phase: Phase::Waiting,
                 bytes: 0,
+                holder: None,
             }),
         };
         Self {
@@ -60,7 +65,19 @@ impl Listener {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        self.tell(|last| Progress { phase, ..last });
+        self.tell(|last| Progress {
+            phase,
+            holder: None,
+            ..last
+        });
+    }
+
+    pub(super) fn wait_for(&self, holder: Option<Holder>) {
+        self.tell(|last| Progress {
+            phase: Phase::Waiting,
+            holder,
+            ..last
+        });
     }
 
     pub(super) fn wrote(&self, bytes: u64) {
@@ -72,9 +89,9 @@ impl Listener {
             return;
         };
         let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = next(*last);
+        let next = next(last.clone());
         if next != *last {
-            *last = next;
+            last.clone_from(&next);
             drop(last);
             (inner.call)(next);
         }

@@ -4,20 +4,19 @@
 //! STORE/v1/images/KEY/entry.json   what it is
 //! STORE/v1/images/KEY/image.sif    the image, unless that lies outside the store
 //! STORE/v1/images/KEY/sandbox/     the image extracted, where SIF files cannot be run
+//! STORE/v1/locks/KEY               who fills the entry, for as long as it does
 //! STORE/v1/work/                   what is not finished
 //! ```
 //!
 //! `KEY` is the SHA-256 of what was asked for. An entry, and a sandbox within it,
 //! is made in `work` and renamed into place, so what is there is whole.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -108,7 +107,7 @@ impl Store {
         let store = Self {
             root: path.join("v1"),
         };
-        for folder in [store.images(), store.work()] {
+        for folder in [store.images(), store.locks(), store.work()] {
             fs::create_dir_all(&folder).map_err(store_error(&folder))?;
         }
         scratch::sweep(&store.work()).map_err(store_error(&store.work()))?;
@@ -117,6 +116,10 @@ impl Store {
 
     fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.root.join("locks")
     }
 
     fn work(&self) -> PathBuf {
@@ -133,18 +136,9 @@ impl Store {
         Scratch::new(&self.work()).map_err(store_error(&self.work()))
     }
 
-    /// What whoever fills an entry holds meanwhile, within this process.
-    pub(super) fn turn(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
-        type Turns = HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>;
-        static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
-        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        let turn = turns.entry(self.entry(key).path).or_default();
-        turn.upgrade().unwrap_or_else(|| {
-            let fresh = Arc::default();
-            *turn = Arc::downgrade(&fresh);
-            fresh
-        })
+    /// What whoever fills an entry holds meanwhile.
+    pub(super) fn lock(&self, key: &Key) -> PathBuf {
+        self.locks().join(&key.0)
     }
 
     /// Puts what was made at `made` into the store as `entry`, whole or not at all.

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apptainer::image::{ImageError, Phase};
+use apptainer::sys::process::{Pid, PidFd, Signal};
 use apptainer::sys::sif::SifError;
-use apptainer::{Image, Rootfs};
+use apptainer::{Apptainer, Image, Rootfs};
 use fixtures::{Login, Registry, World, busybox_archive, busybox_sandbox, busybox_sif};
 
 async fn says_hello(image: &Image) {
@@ -81,6 +83,90 @@ async fn eight_who_ask_at_once_cause_one_pull() {
     assert!(paths.iter().all(|path| *path == paths[0]));
     let one_pull = registry.requests("GET /v2/busybox/manifests/1") - before;
     assert!(one_pull <= 3, "{one_pull} requests for one manifest");
+    world.finish();
+}
+
+const STORE: &str = "APPTAINER_TESTS_STORE";
+const REFERENCE: &str = "APPTAINER_TESTS_REFERENCE";
+
+/// Not a test: one of several programs that want an image.
+#[tokio::test]
+#[ignore = "run by tests, as a process of its own"]
+async fn fetcher() {
+    let [Some(store), Some(reference)] = [STORE, REFERENCE].map(std::env::var_os) else {
+        return;
+    };
+    let client = Apptainer::builder().store_dir(store).build().await.unwrap();
+    let image = client.image(reference).no_https().await.unwrap();
+    println!("fetched {}", image.path().display());
+}
+
+/// Starts [`fetcher`].
+fn fetch(world: &World, reference: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["image::fetcher", "--exact", "--ignored", "--nocapture"])
+        .env(STORE, world.client().store_dir())
+        .env(REFERENCE, reference)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn programs_that_ask_at_once_cause_one_pull() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let before = registry.requests("GET /v2/busybox/manifests/1");
+    let reference = registry.reference("busybox:1");
+    let fetching: Vec<_> = (0..8).map(|_| fetch(&world, &reference)).collect();
+    let mut paths = Vec::new();
+    for fetching in fetching {
+        let output = fetching.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let said = String::from_utf8(output.stdout).unwrap();
+        let path = said.lines().find_map(|line| line.split_once("fetched "));
+        paths.push(path.unwrap().1.to_owned());
+    }
+    assert!(paths.iter().all(|path| *path == paths[0]), "{paths:?}");
+    let one_pull = registry.requests("GET /v2/busybox/manifests/1") - before;
+    assert!(one_pull <= 3, "{one_pull} requests for one manifest");
+    let locks = world.client().store_dir().join("v1/locks");
+    assert_eq!(usage(&locks), (0, 0));
+    world.finish();
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_named_and_its_death_lets_the_next_one_fetch() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let reference = registry.reference("busybox:1");
+    let mut hanging = fetch(&world, &reference);
+    let locks = world.client().store_dir().join("v1/locks");
+    // As soon as its name is there.
+    while usage(&locks).1 == 0 {
+        assert!(hanging.try_wait().unwrap().is_none(), "it was too fast");
+        tokio::task::yield_now().await;
+    }
+    let pid = Pid::try_from(hanging.id()).unwrap();
+    PidFd::open(pid).unwrap().signal(Signal::STOP).unwrap();
+    let told = Arc::new(Mutex::new(None));
+    let telling = Arc::clone(&told);
+    let waiting = world.client().image(&reference).no_https();
+    let waiting = waiting
+        .timeout(Duration::from_secs(1))
+        .on_progress(move |progress| *telling.lock().unwrap() = progress.holder);
+    let error = waiting.await.unwrap_err();
+    let ImageError::Held { holder, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(holder.pid, hanging.id());
+    assert_eq!(told.lock().unwrap().as_ref(), Some(holder));
+    hanging.kill().unwrap();
+    hanging.wait().unwrap();
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    says_hello(&image).await;
     world.finish();
 }
 
