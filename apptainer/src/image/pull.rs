@@ -11,7 +11,7 @@ use std::time::Duration;
 use apptainer_sys::command::{Build, GlobalOptions, Pull, Subcommand, Verbosity};
 use apptainer_sys::exit::Failure;
 use apptainer_sys::output::Message;
-use apptainer_sys::process::{Exit, Session, Stdio};
+use apptainer_sys::process::{Exit, Session, Signal, Stdio};
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -70,6 +70,8 @@ impl Work<'_> {
         }
         spawn
             .session(Session::NewSession)
+            // What works for nobody takes bandwidth and room from others.
+            .parent_death_signal(Signal::KILL)
             .stdin(Stdio::Null)
             .stdout(Stdio::Null)
             .stderr(Stdio::pipe());

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apptainer::image::{ImageError, Phase};
-use apptainer::sys::process::{Pid, PidFd, Signal};
+use apptainer::sys::process::{Pid, PidFd, Process, Signal};
 use apptainer::sys::sif::SifError;
 use apptainer::{Apptainer, Image, Rootfs};
 use fixtures::{Login, Registry, World, busybox_archive, busybox_sandbox, busybox_sif};
+use nix::sys::wait::WaitStatus;
 
 async fn says_hello(image: &Image) {
     let mut container = image.container();
@@ -168,6 +169,42 @@ async fn one_that_hangs_is_named_and_its_death_lets_the_next_one_fetch() {
     let image = world.client().image(&reference).no_https().await.unwrap();
     says_hello(&image).await;
     world.finish();
+}
+
+#[tokio::test]
+async fn a_pull_ends_with_the_program_that_wanted_it() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let mut fetching = fetch(&world, &registry.reference("busybox:1"));
+    let program = Pid::try_from(fetching.id()).unwrap();
+    let pulling = loop {
+        let table = Process::all().unwrap();
+        let is_its = |process: &&Process| process.parent == program && is_pull(process.pid);
+        if let Some(process) = table.iter().find(is_its) {
+            break process.pid;
+        }
+        assert!(fetching.try_wait().unwrap().is_none(), "it was too fast");
+    };
+    fetching.kill().unwrap();
+    fetching.wait().unwrap();
+    // Orphaned, it is this process's to reap.
+    let pulling = nix::unistd::Pid::from_raw(pulling);
+    let ended = nix::sys::wait::waitpid(pulling, None).unwrap();
+    let killed = nix::sys::signal::Signal::SIGKILL;
+    assert!(
+        matches!(ended, WaitStatus::Signaled(_, signal, _) if signal == killed),
+        "{ended:?}"
+    );
+    // Whoever comes next clears up what it had written.
+    world.busybox().await;
+    world.finish();
+}
+
+/// Whether a process is an `apptainer pull`.
+fn is_pull(pid: Pid) -> bool {
+    let words = Process::command_line(pid).unwrap().unwrap_or_default();
+    words.iter().any(|word| word == b"pull")
 }
 
 #[tokio::test]
