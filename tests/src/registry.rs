@@ -97,6 +97,24 @@ impl Registry {
         assert!(pushed.status.success(), "skopeo: {stderr}");
     }
 
+    /// The digest of an image in it.
+    ///
+    /// # Panics
+    ///
+    /// When `skopeo` fails.
+    pub fn digest(&self, image: &str) -> String {
+        let inspected = Command::new("skopeo")
+            .args(["inspect", "--tls-verify=false"])
+            .args(["--creds", "tester:secret", "--format", "{{.Digest}}"])
+            .arg(self.reference(image))
+            .output()
+            .expect("skopeo is installed: scripts/setup does that");
+        let stderr = String::from_utf8_lossy(&inspected.stderr);
+        assert!(inspected.status.success(), "skopeo: {stderr}");
+        let digest = String::from_utf8_lossy(&inspected.stdout);
+        digest.trim().to_owned()
+    }
+
     /// How many of its requests' log lines hold `text`.
     ///
     /// # Panics

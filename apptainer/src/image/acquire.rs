@@ -34,8 +34,8 @@ pub struct Acquire {
 
 impl Apptainer {
     /// The image that `reference` names: a URI (`docker://alpine:3`, `oras://`,
-    /// `library://`, `http(s)://`, `docker-archive:`, `oci:`, `oci-archive:`), or the
-    /// path of a SIF file or a sandbox directory.
+    /// `library://`, `shub://`, `http(s)://`, `docker-archive:`, `oci:`,
+    /// `oci-archive:`), or the path of a SIF file or a sandbox directory.
     ///
     /// What a URI names is fetched once and kept in the store. Ask for it at the
     /// same time as often as you like, in as many processes: one fetches it, and the others

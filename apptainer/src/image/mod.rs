@@ -2,6 +2,7 @@
 
 mod acquire;
 mod error;
+mod oci_reference;
 mod progress;
 mod pull;
 mod reference;
@@ -17,6 +18,7 @@ use crate::Apptainer;
 
 pub use acquire::Acquire;
 pub use error::ImageError;
+pub use oci_reference::{OciReference, OciReferenceError};
 pub use progress::{Phase, Progress};
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use rootfs::Rootfs;

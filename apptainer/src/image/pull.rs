@@ -39,9 +39,10 @@ const INTERVAL: Duration = Duration::from_millis(200);
 impl Work<'_> {
     /// Fetches what the reference names into the SIF file `target`.
     pub(super) async fn pull(&self, target: &Path, no_https: bool) -> Result<(), ImageError> {
-        let mut pull = Pull::new(target, self.reference.to_word());
         let is_plain = |host| self.client.speaks_http(host);
-        pull.no_https(no_https || self.reference.registry().is_some_and(is_plain));
+        let no_https = no_https || self.reference.registry().is_some_and(is_plain);
+        let mut pull = Pull::new(target, self.reference.to_word(no_https));
+        pull.no_https(no_https);
         // Apptainer's own cache would keep a second copy of every image, and its
         // index is written without a lock.
         pull.disable_cache(true);

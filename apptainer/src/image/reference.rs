@@ -5,7 +5,13 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::{OciReference, OciReferenceError};
+
 /// The name of an image: a URI, or a path.
+///
+/// What names an image in a registry is kept spelt out: `docker://alpine` and
+/// `docker://docker.io/library/alpine:latest` are equal, and displayed as the latter.
+/// Everything else is kept as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     kind: Kind,
@@ -13,6 +19,7 @@ pub struct Reference {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
+    Oci { scheme: Scheme, image: OciReference },
     Uri { scheme: Scheme, rest: OsString },
     Path(PathBuf),
 }
@@ -27,6 +34,8 @@ pub enum Scheme {
     Oras,
     /// `library://`: a SIF file in a library.
     Library,
+    /// `shub://`: an image in a Singularity Hub.
+    Shub,
     /// `http://`: a SIF file.
     Http,
     /// `https://`: a SIF file.
@@ -64,6 +73,14 @@ pub enum ReferenceError {
         /// The text.
         text: String,
     },
+    /// It names no image in an OCI registry, as `docker://` and `oras://` do.
+    #[error("read the image reference {text:?}: {source}")]
+    Oci {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: OciReferenceError,
+    },
     /// Nothing stands behind the scheme.
     #[error("read the image reference {text:?}: nothing follows the scheme")]
     NoName {
@@ -73,10 +90,11 @@ pub enum ReferenceError {
 }
 
 impl Scheme {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Docker, "docker://"),
         (Self::Oras, "oras://"),
         (Self::Library, "library://"),
+        (Self::Shub, "shub://"),
         (Self::Http, "http://"),
         (Self::Https, "https://"),
         (Self::DockerArchive, "docker-archive:"),
@@ -87,6 +105,11 @@ impl Scheme {
     fn prefix(self) -> &'static str {
         let found = Self::ALL.into_iter().find(|(scheme, _)| *scheme == self);
         found.map_or("", |(_, prefix)| prefix)
+    }
+
+    /// Whether what follows is an image in an OCI registry.
+    fn is_oci(self) -> bool {
+        matches!(self, Self::Docker | Self::Oras)
     }
 
     /// Whether what follows is a path on this machine.
@@ -110,8 +133,19 @@ impl Reference {
             if rest.is_empty() {
                 return Err(ReferenceError::NoName { text: shown() });
             }
-            let rest = OsStr::from_bytes(rest).to_owned();
-            let kind = Kind::Uri { scheme, rest };
+            let kind = if scheme.is_oci() {
+                // What is not UTF-8 becomes a character that is in no name.
+                let image = String::from_utf8_lossy(rest).parse();
+                let failed = |source| ReferenceError::Oci {
+                    text: shown(),
+                    source,
+                };
+                let image = image.map_err(failed)?;
+                Kind::Oci { scheme, image }
+            } else {
+                let rest = OsStr::from_bytes(rest).to_owned();
+                Kind::Uri { scheme, rest }
+            };
             return Ok(Self { kind });
         }
         if text.as_bytes().starts_with(b"docker-daemon:") {
@@ -137,32 +171,29 @@ impl Reference {
     pub fn as_path(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Path(path) => Some(path),
-            Kind::Uri { .. } => None,
+            Kind::Oci { .. } | Kind::Uri { .. } => None,
         }
     }
 
     /// The scheme, if it is a URI.
     pub fn scheme(&self) -> Option<Scheme> {
         match &self.kind {
-            Kind::Uri { scheme, .. } => Some(*scheme),
+            Kind::Oci { scheme, .. } | Kind::Uri { scheme, .. } => Some(*scheme),
             Kind::Path(_) => None,
         }
     }
 
-    /// The registry's host and port, as they stand in a `docker://` or `oras://`
-    /// reference that names them.
-    pub fn registry(&self) -> Option<&str> {
+    /// The image in its registry, if it is a `docker://` or `oras://` reference.
+    pub fn oci(&self) -> Option<&OciReference> {
         match &self.kind {
-            Kind::Uri {
-                scheme: Scheme::Docker | Scheme::Oras,
-                rest,
-            } => {
-                let (host, _) = rest.to_str()?.split_once('/')?;
-                let is_host = host.contains(['.', ':']) || host == "localhost";
-                is_host.then_some(host)
-            }
-            _ => None,
+            Kind::Oci { image, .. } => Some(image),
+            Kind::Uri { .. } | Kind::Path(_) => None,
         }
+    }
+
+    /// The registry of a `docker://` or `oras://` reference: `docker.io` if it names none.
+    pub fn registry(&self) -> Option<&str> {
+        self.oci().map(OciReference::registry)
     }
 
     /// The file of this machine that changes when what a URI points at does.
@@ -198,6 +229,7 @@ fn foreign_scheme(text: &OsStr) -> Option<String> {
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
+            Kind::Oci { scheme, image } => write!(f, "{}{image}", scheme.prefix()),
             Kind::Uri { scheme, rest } => write!(f, "{}{}", scheme.prefix(), rest.display()),
             Kind::Path(path) => write!(f, "{}", path.display()),
         }
@@ -205,14 +237,25 @@ impl fmt::Display for Reference {
 }
 
 impl Reference {
-    /// The words for Apptainer.
-    pub(super) fn to_word(&self) -> OsString {
+    /// What decides which image it is: the same for references that cannot differ.
+    pub(super) fn identity(&self) -> OsString {
+        self.word(OciReference::identity)
+    }
+
+    /// The words for Apptainer, which is told to speak HTTP to the registry or not.
+    pub(super) fn to_word(&self, no_https: bool) -> OsString {
+        self.word(|image| image.to_word(no_https))
+    }
+
+    fn word(&self, oci: impl FnOnce(&OciReference) -> String) -> OsString {
+        let of_uri = |scheme: Scheme, rest: &OsStr| {
+            let mut word = OsString::from(scheme.prefix());
+            word.push(rest);
+            word
+        };
         match &self.kind {
-            Kind::Uri { scheme, rest } => {
-                let mut word = OsString::from(scheme.prefix());
-                word.push(rest);
-                word
-            }
+            Kind::Oci { scheme, image } => of_uri(*scheme, oci(image).as_ref()),
+            Kind::Uri { scheme, rest } => of_uri(*scheme, rest),
             Kind::Path(path) => path.as_os_str().to_owned(),
         }
     }
@@ -228,12 +271,15 @@ impl std::str::FromStr for Reference {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     #[test]
     fn schemes_are_told_from_paths() {
         for (scheme, prefix) in Scheme::ALL {
-            let text = format!("{prefix}name:tag");
+            let text = format!("{prefix}host.io/name:tag");
             let reference = Reference::parse(&text).unwrap();
             assert_eq!(reference.scheme(), Some(scheme));
             assert_eq!(reference.to_string(), text);
@@ -267,21 +313,55 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_known_by_its_dot_or_port() {
+    fn one_image_has_one_name() {
+        let canonical = Reference::parse("docker://docker.io/library/alpine:latest").unwrap();
+        for text in [
+            "docker://alpine",
+            "docker://alpine:latest",
+            "docker://library/alpine",
+            "docker://index.docker.io/alpine",
+        ] {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!(reference, canonical);
+            assert_eq!(reference.to_string(), canonical.to_string());
+            assert_eq!(reference.to_word(false), canonical.to_string().as_str());
+        }
+        assert_ne!(Reference::parse("oras://alpine").unwrap(), canonical);
+    }
+
+    #[test]
+    fn a_registry_is_known_where_there_is_one() {
         let registry = |text: &str| {
-            Reference::parse(text)
-                .unwrap()
-                .registry()
-                .map(str::to_owned)
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!(reference.registry().is_some(), reference.oci().is_some());
+            reference.registry().map(str::to_owned)
         };
+        let table = [
+            ("docker://127.0.0.1:5000/a", Some("127.0.0.1:5000")),
+            ("oras://ghcr.io/a/b:1", Some("ghcr.io")),
+            ("docker://library/debian", Some("docker.io")),
+            ("oci-archive:/a.b/c", None),
+            ("library://a.b/c/d", None),
+            ("a.b/c", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(registry(text).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_was_read_and_what_to_write() {
+        let error = Reference::parse("docker://host.io/Name").unwrap_err();
         assert_eq!(
-            registry("docker://127.0.0.1:5000/a").as_deref(),
-            Some("127.0.0.1:5000")
+            error.to_string(),
+            "read the image reference \"docker://host.io/Name\": \
+             repository names are lower case; write \"name\""
         );
-        assert_eq!(registry("oras://ghcr.io/a/b:1").as_deref(), Some("ghcr.io"));
-        assert_eq!(registry("docker://library/debian"), None);
-        assert_eq!(registry("docker://debian:12"), None);
-        assert_eq!(registry("oci-archive:/a.b/c"), None);
+        let text = OsStr::from_bytes(b"docker://na\xffme");
+        assert!(matches!(
+            Reference::parse(text),
+            Err(ReferenceError::Oci { .. })
+        ));
     }
 
     #[test]
@@ -290,5 +370,31 @@ mod tests {
         assert_eq!(source("oci:/a/b:latest"), Some("/a/b/index.json".into()));
         assert_eq!(source("docker-archive:x.tar"), Some("x.tar".into()));
         assert_eq!(source("docker://x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_displayed_is_read_as_the_same(
+            scheme in select(&Scheme::ALL),
+            rest in prop_oneof![any::<String>(), "[aZ0:/@.-]{0,20}", "[a-z]{1,5}(:[a-z]{1,5})?"],
+            has_scheme: bool,
+        ) {
+            let scheme = if has_scheme { scheme.1 } else { "" };
+            if let Ok(reference) = Reference::parse(format!("{scheme}{rest}")) {
+                prop_assert_eq!(Reference::parse(reference.to_string()), Ok(reference));
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(
+            scheme in select(&Scheme::ALL),
+            rest in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let bytes = [scheme.1.as_bytes(), &rest].concat();
+            if let Ok(reference) = Reference::parse(OsStr::from_bytes(&bytes)) {
+                let word = reference.to_word(false);
+                prop_assert_eq!(Reference::parse(word).unwrap().scheme(), Some(scheme.0));
+            }
+        }
     }
 }

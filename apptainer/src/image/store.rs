@@ -52,7 +52,7 @@ impl Key {
     /// What a URI takes from this machine's files changes with them.
     pub(super) fn of_uri(reference: &Reference) -> Result<Self, ImageError> {
         let mut hash = Sha256::new();
-        feed(&mut hash, reference.to_word().as_bytes());
+        feed(&mut hash, reference.identity().as_bytes());
         feed(&mut hash, std::env::consts::ARCH.as_bytes());
         if let Some(path) = reference.local_source() {
             let failed = |source| ImageError::NotFound {

@@ -67,6 +67,41 @@ async fn an_image_is_fetched_once_and_kept_without_a_second_copy() {
 }
 
 #[tokio::test]
+async fn a_digest_says_which_image_whatever_the_tag() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let digest = registry.digest("busybox:1");
+    let fetch = async |name: &str| {
+        let reference = registry.reference(&format!("{name}@{digest}"));
+        let image = world.client().image(&reference).no_https().await.unwrap();
+        assert_eq!(image.reference().to_string(), reference);
+        image.path().to_owned()
+    };
+    // Apptainer itself takes no tag beside a digest.
+    let path = fetch("busybox:1").await;
+    let fetched = registry.requests("/blobs/sha256");
+    assert_eq!(fetch("busybox:nosuch").await, path);
+    assert_eq!(fetch("busybox").await, path);
+    assert_eq!(registry.requests("/blobs/sha256"), fetched);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_names_no_image_is_refused_before_anything_is_asked() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    for name in ["Busybox:1", "busybox:1@sha256:1", "busybox:", "busy//box"] {
+        let reference = registry.reference(name);
+        let error = world.client().image(reference).no_https().await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, ImageError::Reference(_)), "{error:?}");
+    }
+    assert_eq!(registry.requests("/v2/"), 0);
+    world.finish();
+}
+
+#[tokio::test]
 async fn eight_who_ask_at_once_cause_one_pull() {
     let world = World::new().await;
     let registry = Registry::start(Login::None);
