@@ -21,8 +21,8 @@ use crate::blocking::blocking;
 
 /// An image on its way: await it.
 ///
-/// Dropped midway it leaves nothing: what was started is killed, and what was
-/// written is removed.
+/// Dropped midway it leaves nothing half: what was started is killed, and what was
+/// written is removed. What is whole by then stays, as an image that is still to be extracted.
 #[must_use = "an image is fetched when this is awaited"]
 pub struct Acquire {
     client: Apptainer,
