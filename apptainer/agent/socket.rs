@@ -46,6 +46,30 @@ struct Control {
     fds: [i32; MAX_FDS + 1],
 }
 
+impl Header {
+    /// Of one part, and of so many bytes of control messages.
+    fn new(part: &mut Part, control: *mut Control, control_length: usize) -> Self {
+        Self {
+            name: null_mut(),
+            name_length: 0,
+            parts: part,
+            part_count: 1,
+            control,
+            control_length,
+            flags: 0,
+        }
+    }
+}
+
+impl Part {
+    fn new(bytes: &mut [u8]) -> Self {
+        Self {
+            at: bytes.as_mut_ptr(),
+            length: bytes.len(),
+        }
+    }
+}
+
 impl Control {
     const HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
 
@@ -79,19 +103,8 @@ impl Message {
 
 /// The beginning of the next message, which stays; 0 at the end.
 pub(crate) fn peek(socket: &Fd, buffer: &mut [u8]) -> Result<usize> {
-    let mut part = Part {
-        at: buffer.as_mut_ptr(),
-        length: buffer.len(),
-    };
-    let mut header = Header {
-        name: null_mut(),
-        name_length: 0,
-        parts: &raw mut part,
-        part_count: 1,
-        control: null_mut(),
-        control_length: 0,
-        flags: 0,
-    };
+    let mut part = Part::new(buffer);
+    let mut header = Header::new(&mut part, null_mut(), 0);
     let flags = MSG_PEEK | MSG_DONTWAIT;
     // SAFETY: the header points to a buffer of the length that it says.
     unsafe { sys::receive_message(socket, (&raw mut header).cast(), flags) }
@@ -100,19 +113,8 @@ pub(crate) fn peek(socket: &Fd, buffer: &mut [u8]) -> Result<usize> {
 /// Takes the next message; none of length 0 ever comes but at the end.
 pub(crate) fn receive(socket: &Fd, buffer: &mut [u8]) -> Result<Message> {
     let mut control = Control::new();
-    let mut part = Part {
-        at: buffer.as_mut_ptr(),
-        length: buffer.len(),
-    };
-    let mut header = Header {
-        name: null_mut(),
-        name_length: 0,
-        parts: &raw mut part,
-        part_count: 1,
-        control: &raw mut control,
-        control_length: size_of::<Control>(),
-        flags: 0,
-    };
+    let mut part = Part::new(buffer);
+    let mut header = Header::new(&mut part, &raw mut control, size_of::<Control>());
     let flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
     // SAFETY: the header points to a buffer, and to room for control messages, of the
     // lengths that it says.
@@ -153,20 +155,10 @@ pub(crate) fn send(socket: &Fd, reply: Reply, fd: Option<&Fd>) -> Result<()> {
         control.kind = SCM_RIGHTS;
         control.fds[0] = fd.number();
     }
-    let mut part = Part {
-        at: bytes.buffer.as_mut_ptr(),
-        length: bytes.length,
-    };
-    let header = Header {
-        name: null_mut(),
-        name_length: 0,
-        parts: &raw mut part,
-        part_count: 1,
-        control: &raw mut control,
-        // Rounded up, as the kernel wants it.
-        control_length: control.length.next_multiple_of(size_of::<usize>()),
-        flags: 0,
-    };
+    let mut part = Part::new(&mut bytes.buffer[..bytes.length]);
+    // Rounded up, as the kernel wants it.
+    let control_length = control.length.next_multiple_of(size_of::<usize>());
+    let header = Header::new(&mut part, &raw mut control, control_length);
     let flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     // SAFETY: the header points to bytes and to a control message of the lengths that it
     // says.
