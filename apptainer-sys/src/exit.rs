@@ -137,6 +137,24 @@ const SIGNS: &[(&str, FailureKind)] = &[
     ("Error for command", FailureKind::Usage),
 ];
 
+/// Texts of failures of registries, and of the way to them, that pass.
+///
+/// Source: what Apptainer 1.4.5 prints of a registry that fails so. It asks again by itself,
+/// for minutes, where it is told that it asks too often.
+const PASSING: &[&str] = &[
+    "HTTP status: 429",
+    "toomanyrequests",
+    "HTTP status: 500",
+    "HTTP status: 502",
+    "HTTP status: 503",
+    "HTTP status: 504",
+    "connection reset by peer",
+    "broken pipe",
+    "unexpected EOF",
+    "i/o timeout",
+    "TLS handshake timeout",
+];
+
 /// Texts that are all of a message: a program that is there and will not run.
 const NOT_EXECUTABLE: &[&str] = &["permission denied", "is a directory", "exec format error"];
 
@@ -159,6 +177,12 @@ impl Failure {
             _ => false,
         };
         is_apptainers.then(|| Self::from_stderr(stderr))
+    }
+
+    /// Whether the same may well succeed a little later: a registry was busy, or a connection
+    /// broke.
+    pub fn may_pass(&self) -> bool {
+        self.kind == FailureKind::Registry && PASSING.iter().any(|sign| self.message.contains(sign))
     }
 
     /// Reads the failure of a command that runs nothing in a container, and so
@@ -296,6 +320,28 @@ mod tests {
         for (stderr, expected) in cases {
             assert_eq!(kind(stderr), expected, "{stderr}");
         }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_will_not() {
+        let may_pass = |said: &str| {
+            let stderr = format!("FATAL:   While making image from oci registry: {said}");
+            Failure::from_stderr(stderr.as_bytes()).may_pass()
+        };
+        assert!(may_pass(
+            "reading manifest 1 in h/a: received unexpected HTTP status: 503 Service Unavailable"
+        ));
+        assert!(may_pass(
+            "pinging container registry h: Get \"http://h/v2/\": read tcp a->b: read: connection reset by peer"
+        ));
+        assert!(!may_pass("reading manifest 1 in h/a: manifest unknown"));
+        assert!(!may_pass("unauthorized: authentication required"));
+        assert!(!may_pass(
+            "pinging container registry h: dial tcp: connect: connection refused"
+        ));
+        assert!(!may_pass(
+            "write /tmp/x: no space left on device: unexpected EOF"
+        ));
     }
 
     proptest::proptest! {

@@ -29,6 +29,7 @@ pub struct Acquire {
     reference: Result<Reference, ReferenceError>,
     limit: Duration,
     no_https: bool,
+    retries: u32,
     listener: Listener,
 }
 
@@ -57,6 +58,7 @@ impl Apptainer {
             reference: Reference::parse(reference),
             limit: Duration::from_secs(3600),
             no_https: false,
+            retries: 3,
             listener: Listener::default(),
         }
     }
@@ -67,6 +69,13 @@ impl Acquire {
     /// an hour otherwise.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// How often the registry is asked again that was busy, or broke off: 3 times otherwise,
+    /// each after a longer pause, from about half a second on.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
         self
     }
 
@@ -150,7 +159,7 @@ impl Acquire {
         let made = entry_folder(&scratch)?;
         let target = made.join(Entry::SIF);
         let work = self.work(reference, &scratch);
-        let pulled = work.pull(&target, self.no_https).await;
+        let pulled = work.pull(&target, self.no_https, self.retries).await;
         if pulled.is_ok() {
             self.listener.enter(Phase::Storing);
         }

@@ -91,6 +91,12 @@ impl ImageError {
         }
     }
 
+    /// Whether the same may well succeed a little later: the registry was busy, or a connection
+    /// broke.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Apptainer { failure, .. } if failure.failure.may_pass())
+    }
+
     /// Whether there is no such image: neither file nor in its registry.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -10,6 +10,8 @@ use super::Holder;
 pub enum Phase {
     /// Waiting for another pull of the same image.
     Waiting,
+    /// Waiting before the registry is asked again, which was busy, or broke off.
+    Pausing,
     /// Asking for the image, and fetching it.
     Fetching,
     /// Unpacking its layers.

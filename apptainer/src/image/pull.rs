@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use apptainer_sys::process::{Exit, Session, Signal, Stdio};
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
 
 use super::progress::Listener;
 use super::scratch::Scratch;
@@ -33,32 +36,77 @@ pub(super) struct Work<'a> {
     pub(super) listener: &'a Listener,
 }
 
+/// How long to wait before each attempt after the first, without end: twice as long each time,
+/// and never as long as others do who were refused at the same time.
+fn pauses() -> impl Iterator<Item = Duration> {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(30);
+    iter::successors(Some(FIRST), |pause| Some((*pause * 2).min(LONGEST))).map(|pause| {
+        // Between half of it and half as much again.
+        let [random, ..] = RandomState::new().hash_one(()).to_le_bytes();
+        pause / 2 + pause * u32::from(random) / 256
+    })
+}
+
 /// How often a listener is told of bytes.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 impl Work<'_> {
-    /// Fetches what the reference names into the SIF file `target`.
-    pub(super) async fn pull(&self, target: &Path, no_https: bool) -> Result<(), ImageError> {
+    /// Fetches what the reference names into the SIF file `target`, which is not there; again
+    /// where what failed may pass.
+    pub(super) async fn pull(
+        &self,
+        target: &Path,
+        no_https: bool,
+        retries: u32,
+    ) -> Result<(), ImageError> {
+        let deadline = Instant::now() + self.limit;
+        for pause in pauses().take(retries as usize) {
+            let error = match self.pull_once(target, no_https, deadline).await {
+                Err(error) if error.may_pass() && Instant::now() + pause < deadline => error,
+                pulled => return pulled,
+            };
+            tracing::warn!(%error, ?pause, "the registry is asked again");
+            self.listener.enter(Phase::Pausing);
+            tokio::time::sleep(pause).await;
+        }
+        self.pull_once(target, no_https, deadline).await
+    }
+
+    async fn pull_once(
+        &self,
+        target: &Path,
+        no_https: bool,
+        deadline: Instant,
+    ) -> Result<(), ImageError> {
         let is_plain = |host| self.client.speaks_http(host);
         let no_https = no_https || self.reference.registry().is_some_and(is_plain);
         let mut pull = Pull::new(target, self.reference.to_word(no_https));
         pull.no_https(no_https);
+        // Of what has been tried before something may be there.
+        pull.force(true);
         // Apptainer's own cache would keep a second copy of every image, and its
         // index is written without a lock.
         pull.disable_cache(true);
-        self.run(&pull, Phase::Fetching).await
+        self.run(&pull, Phase::Fetching, deadline).await
     }
 
     /// Extracts the image at `sif` into the directory `target`.
     pub(super) async fn extract(&self, sif: &Path, target: &Path) -> Result<(), ImageError> {
         let mut build = Build::new(target, sif);
         build.sandbox(true).disable_cache(true);
-        self.run(&build, Phase::Extracting).await
+        let deadline = Instant::now() + self.limit;
+        self.run(&build, Phase::Extracting, deadline).await
     }
 
     /// Dropped midway it kills `apptainer`, and the directory is removed when that
     /// has ended.
-    async fn run(&self, command: &impl Subcommand, phase: Phase) -> Result<(), ImageError> {
+    async fn run(
+        &self,
+        command: &impl Subcommand,
+        phase: Phase,
+        deadline: Instant,
+    ) -> Result<(), ImageError> {
         let global = GlobalOptions {
             verbosity: Verbosity::Normal,
             ..GlobalOptions::silent()
@@ -82,7 +130,7 @@ impl Work<'_> {
         running.keep(Arc::clone(self.scratch));
         let [_, _, stderr] = running.take_pipes();
         let tail = Tail::default();
-        let watched = tokio::time::timeout(self.limit, async {
+        let watched = tokio::time::timeout_at(deadline, async {
             tokio::select! {
                 never = self.report_bytes() => match never {},
                 exit = self.follow(&mut running, stderr, &tail) => exit,

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use apptainer::image::ImageError;
+use apptainer::image::{ImageError, Phase};
 use apptainer::sys::exit::FailureKind;
 use fixtures::{Login, Registry, World, busybox_archive};
 
@@ -104,42 +106,76 @@ async fn one_that_hangs_up_in_the_middle_of_a_layer() {
     let world = World::new().await;
     let registry = Registry::start(Login::None);
     registry.push(&busybox_archive(), "busybox:1");
-    let host = hang_up_in_large_answers(registry.host());
+    // Larger than any manifest, smaller than the layer.
+    let host = proxy(registry.host(), 100_000, Arc::default());
     let image = world
         .client()
         .image(format!("docker://{host}/busybox:1"))
         .no_https();
-    let error = image.await.unwrap_err();
+    let error = image.retries(1).await.unwrap_err();
     assert!(error.kind().is_some(), "{error:?}");
     assert_empty(&world);
     world.finish();
 }
 
-/// A proxy before a registry, which closes the connection once an answer has grown
-/// to 100 kB: larger than any manifest, smaller than the layer.
-fn hang_up_in_large_answers(registry: &str) -> String {
-    const MOST: u64 = 100_000;
+#[tokio::test]
+async fn one_that_is_busy_is_asked_again() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let host = proxy(registry.host(), u64::MAX, Arc::clone(&is_busy));
+    let reference = format!("docker://{host}/busybox:1");
+    let image = || world.client().image(&reference).no_https();
+    let error = image().retries(0).await.unwrap_err();
+    assert!(error.may_pass(), "{error}");
+    assert_eq!(error.kind(), Some(FailureKind::Registry), "{error}");
+    assert_empty(&world);
+    let image = image().on_progress(move |progress| {
+        if progress.phase == Phase::Pausing {
+            is_busy.store(false, Ordering::SeqCst);
+        }
+    });
+    image.await.unwrap();
+    world.finish();
+}
+
+/// A proxy before a registry, which closes the connection once an answer has grown to so many
+/// bytes, and answers by itself while it is busy.
+fn proxy(registry: &str, most: u64, is_busy: Arc<AtomicBool>) -> String {
+    /// How a connection by TLS begins.
+    const HANDSHAKE: u8 = 0x16;
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let registry = registry.to_owned();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let registry = registry.clone();
+            let is_busy = is_busy.load(Ordering::SeqCst);
             std::thread::spawn(move || -> std::io::Result<()> {
                 let mut requests = BufReader::new(client.try_clone()?);
                 let mut request = Vec::new();
+                // TLS is tried first, and would wait for an answer.
+                if requests.fill_buf()?.first() == Some(&HANDSHAKE) {
+                    return client.shutdown(std::net::Shutdown::Both);
+                }
                 loop {
                     let length = requests.read_until(b'\n', &mut request)?;
                     if length == 0 || request.ends_with(b"\r\n\r\n") {
                         break;
                     }
                 }
+                if is_busy {
+                    (&client).write_all(BUSY)?;
+                    return client.shutdown(std::net::Shutdown::Both);
+                }
                 // One request a connection, so that an answer ends with it.
                 let text = String::from_utf8_lossy(&request).into_owned();
                 let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
                 let mut server = TcpStream::connect(&registry)?;
                 write!(server, "{first}\r\nConnection: close\r\n{rest}")?;
-                std::io::copy(&mut server.take(MOST), &mut &client)?;
+                std::io::copy(&mut server.take(most), &mut &client)?;
                 client.shutdown(std::net::Shutdown::Both)
             });
         }
