@@ -32,6 +32,8 @@ pub(crate) struct Agent {
     /// When to look again whether what has been killed is gone, on the clock of
     /// [`now`](sys::now), if anything is left of it.
     pub(crate) next_look: Option<u64>,
+    /// When to accept again who could not be, on the same clock.
+    pub(crate) next_accept: Option<u64>,
 }
 
 /// What the agent itself was started with, and is.
@@ -119,6 +121,7 @@ impl Agent {
             is_starved: false,
             has_doomed: false,
             next_look: None,
+            next_accept: None,
         };
         agent.watch(&agent.signals, Topic::Signals)?;
         Ok(agent)
@@ -154,6 +157,9 @@ impl Agent {
             if self.has_doomed || self.next_look.is_some_and(|look| look <= sys::now()) {
                 self.kill_doomed();
             }
+            if self.next_accept.is_some_and(|due| due <= sys::now()) {
+                self.accept();
+            }
             self.carry();
             let is_alone = self.wire.is_none() && self.links.iter().all(Option::is_none);
             if self.orphans == Orphans::Kill && is_alone {
@@ -182,10 +188,11 @@ impl Agent {
     fn timeout(&self) -> i32 {
         // What is full is told of as it empties.
         let waits_for_slot = self.is_starved && !self.wire.as_ref().is_some_and(Wire::is_full);
-        match self.next_look {
+        let due = [self.next_look, self.next_accept];
+        match due.into_iter().flatten().min() {
             _ if self.wire.as_ref().is_some_and(Wire::has_more) => 0,
             _ if waits_for_slot => 1,
-            Some(look) => look.saturating_sub(sys::now()) as i32,
+            Some(due) => due.saturating_sub(sys::now()) as i32,
             None => -1,
         }
     }

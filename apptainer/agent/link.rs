@@ -13,6 +13,9 @@ pub(crate) const LINKS: usize = 256;
 /// All that is said is shorter, but for what asks for a command.
 pub(crate) const SHORT: usize = 64;
 
+/// How long to wait before accepting again what could not be, in milliseconds.
+const PAUSE: u64 = 50;
+
 /// How many requests of one link are taken in a turn.
 const REQUESTS: usize = 16;
 
@@ -39,6 +42,7 @@ impl Agent {
 
     /// Lets in who has the same user.
     pub(crate) fn accept(&mut self) {
+        self.next_accept = None;
         while let Some(listener) = &self.listener {
             let mut index = self.links.iter().position(Option::is_none);
             let mut accepted = sys::accept(listener);
@@ -48,8 +52,14 @@ impl Agent {
                 index = None;
                 accepted = sys::accept(listener);
             }
-            let Ok(socket) = accepted else {
-                break;
+            let socket = match accepted {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => break,
+                // Nothing tells when that can be done.
+                Err(_) => {
+                    self.next_accept = Some(sys::now() + PAUSE);
+                    break;
+                }
             };
             if sys::peer_user(&socket) != Ok(sys::user()) {
                 continue;
@@ -61,6 +71,7 @@ impl Agent {
                 let caller = Caller::Socket(socket);
                 caller.tell_failure(&mut self.wire, Stage::Attach, Errno::MFILE);
             }
+            self.keep_spare();
         }
         self.keep_spare();
     }
@@ -86,18 +97,34 @@ impl Agent {
     /// Answers what takes no slot, until something comes that does.
     fn hear_starved(&mut self, index: usize) {
         let mut buffer = [0; SHORT];
-        while let Some(link) = &self.links[index] {
-            let length = socket::peek(&link.socket, &mut buffer).unwrap_or(0);
+        for _ in 0..REQUESTS {
+            let Some(link) = &self.links[index] else {
+                return;
+            };
+            let length = match socket::peek(&link.socket, &mut buffer) {
+                Ok(length) => length,
+                // It has left an answer unread. What it asked before comes after this.
+                Err(Errno::CONNRESET) => continue,
+                Err(_) => return,
+            };
             match Request::decode(&buffer[..length]) {
                 Ok(Request::Spawn(_)) | Err(_) => return,
                 Ok(_) => {}
             }
-            let Ok(mut message) = socket::receive(&link.socket, &mut buffer) else {
+            self.spare = None;
+            let received = socket::receive(&link.socket, &mut buffer);
+            self.keep_spare();
+            let Ok(mut message) = received else {
                 return;
             };
             if let Ok(request) = Request::decode(&buffer[..message.length]) {
                 self.answer_link(index, request, &mut message);
             }
+        }
+        // There may be more, of which this tells anew.
+        if let Some(link) = &self.links[index] {
+            let topic = Topic::Link(index);
+            let _ = self.rewatch(Interest::Change, &link.socket, topic, EPOLLIN | EPOLLET);
         }
     }
 
@@ -252,10 +279,13 @@ impl Agent {
     }
 
     pub(crate) fn resume(&mut self) {
-        let Some(ticket) = self.slots.take() else {
-            return;
-        };
-        self.slots.give_back(ticket);
+        if self.wire.is_none() {
+            let Some(ticket) = self.slots.take() else {
+                return;
+            };
+            self.slots.give_back(ticket);
+        }
+        // Over a stream, what takes no slot goes on.
         if self.catch_up() {
             self.is_starved = false;
             self.listen_to_callers(EPOLLIN);

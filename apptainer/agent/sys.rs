@@ -160,7 +160,7 @@ pub(crate) fn close_all(first: i32, last: i32) {
     // SAFETY: it takes numbers.
     let closed = unsafe { call(number::CLOSE_RANGE, &[first as usize, last as usize, 0]) };
     if closed.is_err() {
-        // Linux before 5.9. Nothing here has high numbers.
+        // Linux before 5.9. Those that are beyond this are closed on exec.
         for fd in first..=last.min(1023) {
             // SAFETY: as above.
             let _ = unsafe { call(number::CLOSE, &[fd as usize]) };

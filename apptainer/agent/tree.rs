@@ -155,7 +155,7 @@ impl Tree {
             let owner = match of.of_session(process.session) {
                 Session::Wanted(id) => Some(id),
                 Session::Unknown if process.parent == self.agent => {
-                    of.of_orphan(|| self.marked(process.pid, token))
+                    of.of_orphan(|| self.marked(&process, token))
                 }
                 Session::Unwanted | Session::Unknown => None,
             };
@@ -164,9 +164,11 @@ impl Tree {
         self.inherit();
     }
 
-    fn marked(&self, pid: i32, token: &[u8; 16]) -> Option<u64> {
-        let found = self.find_mark(pid, token);
-        if matches!(found, Err(Errno::SRCH | Errno::NOENT)) {
+    fn marked(&self, process: &Process, token: &[u8; 16]) -> Option<u64> {
+        let found = self.find_mark(process.pid, token);
+        // What had ended before has no children any more.
+        let had_ended = matches!(process.state, b'Z' | b'X');
+        if !had_ended && matches!(found, Err(Errno::SRCH | Errno::NOENT)) {
             self.is_certain.set(false);
         }
         found.ok().flatten()

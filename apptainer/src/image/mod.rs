@@ -13,6 +13,9 @@ mod turn;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::Apptainer;
 
@@ -37,6 +40,13 @@ struct Inner {
     sif: Option<PathBuf>,
     path: PathBuf,
     rootfs: Rootfs,
+}
+
+/// When so much time will have passed: in effect never, where that is too far to count.
+fn deadline(limit: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or_else(|| now + NEVER)
 }
 
 impl Image {

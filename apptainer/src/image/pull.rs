@@ -13,7 +13,7 @@ use std::time::Duration;
 use apptainer_sys::command::{Build, GlobalOptions, Pull, Subcommand, Verbosity};
 use apptainer_sys::exit::Failure;
 use apptainer_sys::output::Message;
-use apptainer_sys::process::{Exit, Session, Signal, Stdio};
+use apptainer_sys::process::{Exit, Session, Signal, Spawn, SpawnStage, Stdio};
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::progress::Listener;
 use super::scratch::Scratch;
 use super::store::store_error;
-use super::{ImageError, Phase, Reference};
+use super::{ImageError, Phase, Reference, deadline};
 use crate::Apptainer;
 use crate::error::ApptainerFailure;
 use crate::process::{OnDrop, Running, Tail, read_available};
@@ -60,7 +60,7 @@ impl Work<'_> {
         no_https: bool,
         retries: u32,
     ) -> Result<(), ImageError> {
-        let deadline = Instant::now() + self.limit;
+        let deadline = deadline(self.limit);
         for pause in pauses().take(retries as usize) {
             let error = match self.pull_once(target, no_https, deadline).await {
                 Err(error) if error.may_pass() && Instant::now() + pause < deadline => error,
@@ -95,7 +95,7 @@ impl Work<'_> {
     pub(super) async fn extract(&self, sif: &Path, target: &Path) -> Result<(), ImageError> {
         let mut build = Build::new(target, sif);
         build.sandbox(true).disable_cache(true);
-        let deadline = Instant::now() + self.limit;
+        let deadline = deadline(self.limit);
         self.run(&build, Phase::Extracting, deadline).await
     }
 
@@ -107,26 +107,19 @@ impl Work<'_> {
         phase: Phase,
         deadline: Instant,
     ) -> Result<(), ImageError> {
-        let global = GlobalOptions {
-            verbosity: Verbosity::Normal,
-            ..GlobalOptions::silent()
-        };
-        let mut spawn = self.client.invocation(&global, command)?;
-        for (name, folder) in [("APPTAINER_CACHEDIR", "cache"), ("APPTAINER_TMPDIR", "tmp")] {
-            let path = self.scratch.path().join(folder);
-            fs::create_dir_all(&path).map_err(store_error(&path))?;
-            spawn.set_env(name, path);
-        }
-        spawn
-            .session(Session::NewSession)
-            // What works for nobody takes bandwidth and room from others.
-            .parent_death_signal(Signal::KILL)
-            .stdin(Stdio::Null)
-            .stdout(Stdio::Null)
-            .stderr(Stdio::pipe());
+        let mut spawn = self.spawn(command)?;
+        // What works for nobody takes bandwidth and room from others.
+        spawn.parent_death_signal(Signal::KILL);
         self.listener.enter(phase);
         let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
-        let mut running = Running::spawn(spawn, OnDrop::Kill)?;
+        let mut running = match Running::spawn(spawn, OnDrop::Kill) {
+            // That cannot be had everywhere.
+            Err(error) if error.stage == SpawnStage::ParentDeath => {
+                tracing::debug!(%error, "this apptainer goes on if this process is killed");
+                Running::spawn(self.spawn(command)?, OnDrop::Kill)?
+            }
+            started => started?,
+        };
         running.keep(Arc::clone(self.scratch));
         let [_, _, stderr] = running.take_pipes();
         let tail = Tail::default();
@@ -165,6 +158,25 @@ impl Work<'_> {
                 stderr: String::from_utf8_lossy(&stderr).into_owned(),
             }),
         })
+    }
+
+    fn spawn(&self, command: &impl Subcommand) -> Result<Spawn, ImageError> {
+        let global = GlobalOptions {
+            verbosity: Verbosity::Normal,
+            ..GlobalOptions::silent()
+        };
+        let mut spawn = self.client.invocation(&global, command)?;
+        for (name, folder) in [("APPTAINER_CACHEDIR", "cache"), ("APPTAINER_TMPDIR", "tmp")] {
+            let path = self.scratch.path().join(folder);
+            fs::create_dir_all(&path).map_err(store_error(&path))?;
+            spawn.set_env(name, path);
+        }
+        spawn
+            .session(Session::NewSession)
+            .stdin(Stdio::Null)
+            .stdout(Stdio::Null)
+            .stderr(Stdio::pipe());
+        Ok(spawn)
     }
 
     /// Reads what `apptainer` says until it ends.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::progress::Listener;
 use super::store::{Key, Store, store_error};
-use super::{ImageError, Reference};
+use super::{ImageError, Reference, deadline};
 use crate::blocking::blocking;
 use crate::lock::FileLock;
 
@@ -56,15 +56,15 @@ impl Turn {
         listener: &Listener,
     ) -> Result<Self, ImageError> {
         let path = store.lock(key);
-        let deadline = Instant::now() + limit;
-        let held_by = |holder: Option<Holder>| ImageError::Held {
+        let deadline = deadline(limit);
+        let held = || ImageError::Held {
             reference: reference.to_string(),
-            holder: holder.unwrap_or_else(Holder::me),
+            holder: Holder::of(&path).unwrap_or_else(Holder::me),
             limit,
         };
         let local = local(&path).lock_owned();
         let Ok(local) = tokio::time::timeout_at(deadline, local).await else {
-            return Err(held_by(None));
+            return Err(held());
         };
         let mut pause = FIRST_PAUSE;
         loop {
@@ -80,7 +80,7 @@ impl Turn {
                 Err(holder) => holder,
             };
             if Instant::now() + pause > deadline {
-                return Err(held_by(holder));
+                return Err(held());
             }
             listener.wait_for(holder);
             tokio::time::sleep(pause).await;
@@ -109,12 +109,17 @@ fn try_take(path: &Path) -> io::Result<Result<FileLock, Option<Holder>>> {
         lock.write(&serde_json::to_vec(&Holder::me())?)?;
         return Ok(Ok(lock));
     }
-    // It may be just being written, or have been removed.
-    let written = std::fs::read(path).unwrap_or_default();
-    Ok(Err(serde_json::from_slice(&written).ok()))
+    Ok(Err(Holder::of(path)))
 }
 
 impl Holder {
+    /// Who has the lock at this path, where that can be read: it may be just being written, or
+    /// have been removed.
+    fn of(path: &Path) -> Option<Self> {
+        let written = std::fs::read(path).ok()?;
+        serde_json::from_slice(&written).ok()
+    }
+
     fn me() -> Self {
         let host = host_name().unwrap_or_default();
         Self {

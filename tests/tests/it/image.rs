@@ -193,7 +193,16 @@ async fn one_that_hangs_is_named_and_its_death_lets_the_next_one_fetch() {
     let waiting = waiting
         .timeout(Duration::from_secs(1))
         .on_progress(move |progress| *telling.lock().unwrap() = progress.holder);
-    let error = waiting.await.unwrap_err();
+    // Of two, the second waits for the first, and names the same.
+    let behind = world.client().image(&reference).no_https();
+    let behind = behind.timeout(Duration::from_millis(500));
+    let (waited, behind) = tokio::join!(waiting.into_future(), behind.into_future());
+    let is_named = matches!(
+        behind.unwrap_err(),
+        ImageError::Held { holder, .. } if holder.pid == hanging.id()
+    );
+    assert!(is_named);
+    let error = waited.unwrap_err();
     let ImageError::Held { holder, .. } = &error else {
         panic!("{error}");
     };
@@ -201,7 +210,9 @@ async fn one_that_hangs_is_named_and_its_death_lets_the_next_one_fetch() {
     assert_eq!(told.lock().unwrap().as_ref(), Some(holder));
     hanging.kill().unwrap();
     hanging.wait().unwrap();
-    let image = world.client().image(&reference).no_https().await.unwrap();
+    // In its own time.
+    let image = world.client().image(&reference).no_https();
+    let image = image.timeout(Duration::MAX).await.unwrap();
     says_hello(&image).await;
     world.finish();
 }

@@ -54,7 +54,10 @@ pub(super) async fn launch(
                 reason @ (LinkError::NoAgent { .. } | LinkError::Stillborn { .. }),
             )) => {
                 tracing::debug!(%reason, ?carrier, "the exec agent does not run as this");
-                refused = Some(reason);
+                // What may pass counts, whatever else there is.
+                if !matches!(refused, Some(LinkError::Stillborn { .. })) {
+                    refused = Some(reason);
+                }
             }
             Err(error) => return Err(error),
             Ok((socket, mut running, mut agent)) => {

@@ -93,12 +93,17 @@ async fn one_without_descriptors_for_another_program_tells_it_so() {
     let mut links = Vec::new();
     let mut refused = 0;
     while refused < 20 {
-        match Link::attach(&socket).await {
-            // There may be room for some, as its descriptors have numbers that are far apart.
-            Ok(link) => links.push(link),
-            Err(error) => {
-                assert!(matches!(error, LinkError::Full { .. }), "{error}");
-                refused += 1;
+        // Several at once, each of which is told.
+        let attach = || Link::attach(&socket);
+        let (one, two, three) = tokio::join!(attach(), attach(), attach());
+        for attached in [one, two, three] {
+            match attached {
+                // There may be room for some, as its descriptors have numbers far apart.
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    assert!(matches!(error, LinkError::Full { .. }), "{error}");
+                    refused += 1;
+                }
             }
         }
         assert!(links.len() < 20, "there is room");
