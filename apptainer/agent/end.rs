@@ -15,6 +15,10 @@ const PATIENCE: u64 = 4000;
 /// For so long it is expected any moment, in milliseconds.
 const SOON: u64 = 100;
 
+/// For so long it is looked for again though nothing was seen of it, where something else came
+/// or went meanwhile, in milliseconds.
+const UNCERTAIN: u64 = 20;
+
 /// How many commands that have ended are remembered for whoever asks later.
 const REMEMBERED: usize = 1024;
 
@@ -148,7 +152,9 @@ impl Agent {
                 _ => now,
             };
             command.state = State::Dying(since);
-            let is_gone = command.pid == 0 && !self.tree.may_have_any(command.id);
+            let is_seen = self.tree.has_any(command.id);
+            let is_sure = self.tree.is_certain() || now - since > UNCERTAIN;
+            let is_gone = command.pid == 0 && !is_seen && is_sure;
             if is_gone || (command.pid == 0 && now - since > PATIENCE) {
                 command.state = State::Ended;
                 self.tell_end(key);
@@ -167,7 +173,9 @@ impl Agent {
             let _ = sys::epoll_wait(&self.epoll, &mut [Event { events: 0, data: 0 }; 1], 1);
             while matches!(sys::reap(), Ok((1.., _, _))) {}
             self.tree.read(&Everything, &self.own.token);
-            if self.tree.is_empty() || sys::now() - since > PATIENCE {
+            let time = sys::now() - since;
+            let is_sure = self.tree.is_certain() || time > UNCERTAIN;
+            if self.tree.is_empty() && is_sure || time > PATIENCE {
                 return;
             }
         }

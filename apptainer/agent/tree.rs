@@ -56,8 +56,7 @@ pub(crate) struct Tree {
     /// The group that the agent itself is in.
     group: i32,
     found: List<Process>,
-    /// Whether it is known of all of these where they come from: some may have ended before
-    /// they could be asked, and what they had started by then bears no sign but theirs.
+    /// Whether nothing ended while that was done: what it had started by then may be missing.
     is_certain: Cell<bool>,
     /// Whom a signal to halt has been sent, in the order of their pids.
     halted: List<i32>,
@@ -91,11 +90,13 @@ impl Tree {
     pub(crate) fn kill(&mut self, of: &impl Commands, token: &[u8; 16]) {
         // Only what forks faster than the table is read takes more than a few.
         const ROUNDS: usize = 64;
+        // Where others come and go all the time, nothing is ever certain.
+        const UNCERTAIN: usize = 4;
         self.halted.clear();
-        for _ in 0..ROUNDS {
-            self.read(of, token);
+        for round in 0..ROUNDS {
+            self.find(of, token, true);
             let is_new = |process: &Process| self.halted.binary_search(&process.pid).is_err();
-            if !self.owned().any(is_new) && self.is_certain.get() {
+            if !self.owned().any(is_new) && (self.is_certain.get() || round >= UNCERTAIN) {
                 break;
             }
             self.send(sys::SIGSTOP);
@@ -115,9 +116,14 @@ impl Tree {
         }
     }
 
-    /// Whether a process of this command may have been there when the table was last read.
-    pub(crate) fn may_have_any(&self, id: u64) -> bool {
-        !self.is_certain.get() || self.owned().any(|process| process.owner == Some(id))
+    /// Whether a process of this command was there when the table was last read.
+    pub(crate) fn has_any(&self, id: u64) -> bool {
+        self.owned().any(|process| process.owner == Some(id))
+    }
+
+    /// Whether there may have been others.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.is_certain.get()
     }
 
     /// Whether anything was.
@@ -146,22 +152,28 @@ impl Tree {
 
     /// Reads the table, and finds out whose is what.
     pub(crate) fn read(&mut self, of: &impl Commands, token: &[u8; 16]) {
+        self.find(of, token, false);
+    }
+
+    /// The same; where it is said so, what is found is halted at once, before it is gone and
+    /// another is in its place.
+    fn find(&mut self, of: &impl Commands, token: &[u8; 16], halts: bool) {
         self.found.clear();
         self.is_certain.set(true);
         // What cannot be read is what does not fit into memory.
-        let _ = self.read_table();
-        for index in 0..self.found.len() {
-            let process = self.found[index];
-            let owner = match of.of_session(process.session) {
-                Session::Wanted(id) => Some(id),
-                Session::Unknown if process.parent == self.agent => {
-                    of.of_orphan(|| self.marked(&process, token))
-                }
-                Session::Unwanted | Session::Unknown => None,
-            };
-            self.found[index].owner = owner;
-        }
+        let _ = self.read_table(of, token, halts);
         self.inherit();
+    }
+
+    /// Whose a process is by itself.
+    fn owner(&self, process: &Process, of: &impl Commands, token: &[u8; 16]) -> Option<u64> {
+        match of.of_session(process.session) {
+            Session::Wanted(id) => Some(id),
+            Session::Unknown if process.parent == self.agent => {
+                of.of_orphan(|| self.marked(process, token))
+            }
+            Session::Unwanted | Session::Unknown => None,
+        }
     }
 
     fn marked(&self, process: &Process, token: &[u8; 16]) -> Option<u64> {
@@ -215,7 +227,7 @@ impl Tree {
         }
     }
 
-    fn read_table(&mut self) -> Result<()> {
+    fn read_table(&mut self, of: &impl Commands, token: &[u8; 16], halts: bool) -> Result<()> {
         let mut buffer = [0; 8192];
         sys::rewind(&self.proc)?;
         loop {
@@ -226,10 +238,18 @@ impl Tree {
             let mut left = &buffer[..length];
             while let Some((name, rest)) = next_entry(left) {
                 left = rest;
-                let pid = number(name).filter(|pid| *pid != self.agent);
-                if let Some(process) = pid.and_then(|pid| self.read_one(pid)) {
-                    self.found.push(process)?;
+                let Some(pid) = number(name).filter(|pid| *pid != self.agent) else {
+                    continue;
+                };
+                let Some(mut process) = self.read_one(pid) else {
+                    self.is_certain.set(false);
+                    continue;
+                };
+                process.owner = self.owner(&process, of, token);
+                if halts && process.is_owned() {
+                    let _ = sys::kill(pid, sys::SIGSTOP);
                 }
+                self.found.push(process)?;
             }
         }
     }
