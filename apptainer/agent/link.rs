@@ -43,7 +43,11 @@ impl Agent {
     /// Lets in who has the same user.
     pub(crate) fn accept(&mut self) {
         self.next_accept = None;
-        while let Some(listener) = &self.listener {
+        loop {
+            self.keep_spare();
+            let Some(listener) = &self.listener else {
+                return;
+            };
             let mut index = self.links.iter().position(Option::is_none);
             let mut accepted = sys::accept(listener);
             if accepted == Err(Errno::MFILE) {
@@ -54,11 +58,11 @@ impl Agent {
             }
             let socket = match accepted {
                 Ok(socket) => socket,
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => return,
                 // Nothing tells when that can be done.
                 Err(_) => {
                     self.next_accept = Some(sys::now() + PAUSE);
-                    break;
+                    return;
                 }
             };
             if sys::peer_user(&socket) != Ok(sys::user()) {
@@ -71,9 +75,7 @@ impl Agent {
                 let caller = Caller::Socket(socket);
                 caller.tell_failure(&mut self.wire, Stage::Attach, Errno::MFILE);
             }
-            self.keep_spare();
         }
-        self.keep_spare();
     }
 
     fn keep_spare(&mut self) {

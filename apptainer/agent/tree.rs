@@ -56,7 +56,8 @@ pub(crate) struct Tree {
     /// The group that the agent itself is in.
     group: i32,
     found: List<Process>,
-    /// Whether nothing ended while that was done: what it had started by then may be missing.
+    /// Whether nothing was seen to end while it was read. What such a process had started by then
+    /// may be missing.
     is_certain: Cell<bool>,
     /// Whom a signal to halt has been sent, in the order of their pids.
     halted: List<i32>,
@@ -121,7 +122,7 @@ impl Tree {
         self.owned().any(|process| process.owner == Some(id))
     }
 
-    /// Whether there may have been others.
+    /// Whether there can have been no others.
     pub(crate) fn is_certain(&self) -> bool {
         self.is_certain.get()
     }

@@ -2,12 +2,12 @@
 //! their programs.
 
 use apptainer::Link;
-use apptainer::exec::OnDisconnect;
 use apptainer::sys::process::{Pid, Process};
 use fixtures::{Frozen, World};
 use tokio::task::JoinSet;
 
-use super::processes::{SOON, until, work};
+use super::processes::{SOON, is_idle, until};
+use super::ways::detached;
 
 /// How many hang before others have to wait.
 const SLOTS: usize = 32;
@@ -37,13 +37,6 @@ async fn hang(link: &Link, agent: Pid) -> JoinSet<()> {
     asking
 }
 
-/// Whether a process does little while it waits.
-async fn is_idle(pid: Pid) -> bool {
-    let before = work(pid);
-    tokio::time::sleep(SOON).await;
-    work(pid) - before < 30
-}
-
 #[tokio::test]
 async fn one_that_has_all_commands_hang_is_idle() {
     let world = World::new().await;
@@ -69,11 +62,7 @@ async fn its_link_may_end_and_another_be_made() {
     if !world.serves_images().await {
         return;
     }
-    let socket = world.folder().join("links/one");
-    let on_disconnect = OnDisconnect::Detach(socket.clone());
-    let container = world.container().await;
-    let link = container.link().on_disconnect(on_disconnect).await;
-    let link = link.unwrap();
+    let (link, socket) = detached(&world).await;
     let agent = link.pid().unwrap();
     let frozen = Frozen::all();
     drop(hang(&link, agent).await);

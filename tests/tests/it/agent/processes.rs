@@ -89,11 +89,18 @@ pub(super) fn descriptors(pid: Pid) -> Vec<(i32, PathBuf)> {
 }
 
 /// How long a process has worked, in hundredths of a second.
-pub(super) fn work(pid: Pid) -> u64 {
+fn work(pid: Pid) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields = stat.rsplit_once(')').unwrap().1;
     let ticks = fields.split_whitespace().skip(11).take(2);
     ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// Whether a process does little in the next second.
+pub(super) async fn is_idle(pid: Pid) -> bool {
+    let before = work(pid);
+    tokio::time::sleep(SOON).await;
+    work(pid) - before < 30
 }
 
 /// A quantity of `/proc/PID/status`, which has it in KiB, in bytes.

@@ -7,12 +7,13 @@ use std::iter;
 use std::process::Command;
 use std::time::Duration;
 
-use apptainer::exec::{ExecError, LinkError, OnDisconnect, StartStage};
+use apptainer::exec::{ExecError, LinkError, StartStage};
 use apptainer::sys::process::Pid;
 use apptainer::{Link, Stdio};
 use fixtures::World;
 
-use super::processes::{SOON, descriptors, memory, tag, until, until_tagged, work};
+use super::processes::{SOON, descriptors, is_idle, memory, tag, until, until_tagged};
+use super::ways::detached;
 
 /// Sets a soft limit of a process that runs.
 fn limit(pid: Pid, name: &str, soft: &str) {
@@ -83,11 +84,7 @@ async fn one_without_descriptors_says_so_and_goes_on() {
 #[tokio::test]
 async fn one_without_descriptors_for_another_program_tells_it_so() {
     let world = World::new().await;
-    let socket = world.folder().join("links/one");
-    let on_disconnect = OnDisconnect::Detach(socket.clone());
-    let container = world.container().await;
-    let link = container.link().on_disconnect(on_disconnect).await;
-    let link = link.unwrap();
+    let (link, socket) = detached(&world).await;
     let pid = link.pid().unwrap();
     limit(pid, "nofile", &descriptors(pid).len().to_string());
     let mut links = Vec::new();
@@ -108,10 +105,7 @@ async fn one_without_descriptors_for_another_program_tells_it_so() {
         }
         assert!(links.len() < 20, "there is room");
     }
-    let before = work(pid);
-    tokio::time::sleep(SOON).await;
-    let work = work(pid) - before;
-    assert!(work < 30, "{work} %");
+    assert!(is_idle(pid).await);
     limit(pid, "nofile", "1024");
     Link::attach(&socket).await.unwrap();
     link.close().await.unwrap();

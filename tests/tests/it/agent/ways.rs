@@ -1,7 +1,19 @@
 //! The two ways to an agent: a link, and an instance.
 
+use std::path::PathBuf;
+
+use apptainer::exec::OnDisconnect;
 use apptainer::{Command, Instance, Link};
 use fixtures::World;
+
+/// A link that outlives its program, and where it is found again.
+pub(super) async fn detached(world: &World) -> (Link, PathBuf) {
+    let socket = world.folder().join("links/one");
+    let on_disconnect = OnDisconnect::Detach(socket.clone());
+    let container = world.container().await;
+    let link = container.link().on_disconnect(on_disconnect).await;
+    (link.unwrap(), socket)
+}
 
 /// An agent each.
 pub(super) struct Ways {
