@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use apptainer_sys::command::{CommandError, GlobalOptions, Subcommand};
 use apptainer_sys::process::Spawn;
@@ -10,6 +10,9 @@ use apptainer_sys::state::ConfigDir;
 use apptainer_sys::{Install, InstallError, Version};
 
 use crate::blocking::blocking;
+use crate::image::registry;
+use crate::image::store::{Access, Stores};
+use crate::image::{ImageError, Rootfs};
 
 /// An Apptainer to work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,7 +25,12 @@ struct Inner {
     install: Install,
     config_dir: ConfigDir,
     store_dir: PathBuf,
-    http_registries: Vec<String>,
+    shared_stores: Vec<PathBuf>,
+    access: Access,
+    registries: registry::Settings,
+    conversions: usize,
+    stores: Mutex<Option<Arc<Stores>>>,
+    rootfs: OnceLock<Rootfs>,
 }
 
 /// Settings for an [`Apptainer`].
@@ -32,7 +40,10 @@ pub struct Builder {
     program: Option<PathBuf>,
     config_dir: Option<PathBuf>,
     store_dir: Option<PathBuf>,
-    http_registries: Vec<String>,
+    shared_stores: Vec<PathBuf>,
+    trusted: Vec<u32>,
+    registries: registry::Settings,
+    conversions: Option<usize>,
 }
 
 impl Apptainer {
@@ -66,11 +77,40 @@ impl Apptainer {
         &self.inner.config_dir
     }
 
-    pub(crate) fn speaks_http(&self, registry: &str) -> bool {
-        self.inner
-            .http_registries
-            .iter()
-            .any(|host| host == registry)
+    pub(crate) fn registries(&self) -> &registry::Settings {
+        &self.inner.registries
+    }
+
+    /// How many images are made at the same time.
+    pub(crate) fn conversions(&self) -> usize {
+        self.inner.conversions
+    }
+
+    /// Where images are kept, looked at once. Blocks.
+    pub(crate) fn stores(&self) -> Result<Arc<Stores>, ImageError> {
+        let inner = &self.inner;
+        let mut stores = inner.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stores) = &*stores {
+            return Ok(Arc::clone(stores));
+        }
+        let opened = Stores::open(&inner.store_dir, &inner.shared_stores, &inner.access)?;
+        Ok(Arc::clone(stores.insert(Arc::new(opened))))
+    }
+
+    /// How the files of a SIF file reach a container here, found out once.
+    pub async fn rootfs(&self) -> Rootfs {
+        if let Some(rootfs) = self.inner.rootfs.get() {
+            return *rootfs;
+        }
+        let client = self.clone();
+        blocking(move || {
+            let rootfs = client
+                .inner
+                .rootfs
+                .get_or_init(|| Rootfs::for_sif_files(&client));
+            *rootfs
+        })
+        .await
     }
 
     /// `command` as a process to start, in this client's environment.
@@ -106,10 +146,75 @@ impl Builder {
         self
     }
 
+    /// Stores that others fill, which are looked through after one's own, and never written to.
+    ///
+    /// Whoever owns the directory can have anything run by who names it here: choose one of
+    /// root's, or of somebody who is trusted with that.
+    pub fn shared_store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.shared_stores.push(path.into());
+        self
+    }
+
+    /// Takes images, too, that the user of this number has put into a store that several
+    /// users write to. Root is always trusted.
+    pub fn trust_user(mut self, user: u32) -> Self {
+        self.trusted.push(user);
+        self
+    }
+
+    /// How many images are fetched and made at the same time on this machine, of all who use
+    /// the store: half as many as there are processors otherwise, for making one takes
+    /// several.
+    pub fn conversions(mut self, most: usize) -> Self {
+        self.conversions = Some(most.max(1));
+        self
+    }
+
     /// A registry to speak HTTP to in place of HTTPS, as it stands in references:
     /// `127.0.0.1:5000`.
     pub fn http_registry(mut self, host: impl Into<String>) -> Self {
-        self.http_registries.push(host.into());
+        self.registries.http.push(host.into());
+        self
+    }
+
+    /// A registry that is asked before another, as they stand in references: for `docker.io`,
+    /// `mirror.example.org:5000`. The other is asked where it does not have something, or does
+    /// not answer.
+    ///
+    /// What a tag stands for is then the mirror's to say.
+    pub fn mirror(mut self, registry: impl Into<String>, mirror: impl Into<String>) -> Self {
+        self.registries
+            .mirrors
+            .push((registry.into(), mirror.into()));
+        self
+    }
+
+    /// A file of certificates, in PEM, of authorities that registries' certificates may be
+    /// from, besides the machine's own.
+    ///
+    /// Those for one registry are also found where Docker and Podman look for them, in
+    /// `/etc/docker/certs.d`, `/etc/containers/certs.d` and `~/.config/containers/certs.d`.
+    pub fn certificate_authority(mut self, path: impl Into<PathBuf>) -> Self {
+        self.registries.authorities.push(path.into());
+        self
+    }
+
+    /// The file of credentials to use, in Docker's format, in place of those that Apptainer,
+    /// Podman and Docker write.
+    pub fn auth_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.registries.auth_file = Some(path.into());
+        self
+    }
+
+    /// Credentials for a registry, or for what lies below a name in it: `quay.io/team`.
+    pub fn login(
+        mut self,
+        registry: impl Into<String>,
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        let (username, password) = (username.into(), password.into());
+        self.registries.log_in(registry.into(), username, password);
         self
     }
 
@@ -140,10 +245,20 @@ impl Builder {
                 install,
                 config_dir,
                 store_dir,
-                http_registries: self.http_registries,
+                shared_stores: self.shared_stores,
+                access: Access::new(&self.trusted),
+                registries: self.registries,
+                conversions: self.conversions.unwrap_or_else(default_conversions),
+                stores: Mutex::default(),
+                rootfs: OnceLock::new(),
             }),
         })
     }
+}
+
+fn default_conversions() -> usize {
+    let processors = std::thread::available_parallelism();
+    processors.map_or(1, |count| count.get().div_ceil(2))
 }
 
 fn default_store(config_dir: &ConfigDir) -> PathBuf {

@@ -10,27 +10,33 @@ use std::time::Duration;
 
 use apptainer_sys::sif::Sif;
 
+use super::patience::Patience;
 use super::progress::{Listener, Phase, Progress};
-use super::pull::Work;
-use super::scratch::Scratch;
-use super::store::{Entry, Key, Store, store_error};
-use super::turn::Turn;
-use super::{Image, ImageError, Inner, Reference, ReferenceError, Rootfs};
+use super::store::{Form, InUse, Key, Stores};
+use super::{
+    Compression, Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference,
+    ReferenceError, Resolution, Rootfs, deadline,
+};
 use crate::Apptainer;
 use crate::blocking::blocking;
 
 /// An image on its way: await it.
 ///
 /// Dropped midway it leaves nothing half: what was started is killed, and what was
-/// written is removed. What is whole by then stays, as an image that is still to be extracted.
+/// written is removed, but for layers that have come, which the next attempt goes on with.
+/// What is whole by then stays, as an image that is still to be extracted.
+#[derive(Clone)]
 #[must_use = "an image is fetched when this is awaited"]
 pub struct Acquire {
-    client: Apptainer,
+    pub(super) client: Apptainer,
     reference: Result<Reference, ReferenceError>,
-    limit: Duration,
-    no_https: bool,
+    pub(super) platform: Platform,
+    pub(super) policy: PullPolicy,
+    pub(super) conversion: Conversion,
+    pub(super) limit: Duration,
+    pub(super) no_https: bool,
     retries: u32,
-    listener: Listener,
+    pub(super) listener: Listener,
 }
 
 impl Apptainer {
@@ -56,6 +62,9 @@ impl Apptainer {
         Acquire {
             client: self.clone(),
             reference: Reference::parse(reference),
+            platform: Platform::host(),
+            policy: PullPolicy::default(),
+            conversion: Conversion::default(),
             limit: Duration::from_secs(3600),
             no_https: false,
             retries: 3,
@@ -65,6 +74,28 @@ impl Apptainer {
 }
 
 impl Acquire {
+    /// When the registry is asked what a tag stands for: an hour after it was last asked,
+    /// otherwise.
+    pub fn policy(mut self, policy: PullPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The machines that the image is to be for: such as this one, otherwise.
+    ///
+    /// Others' programs run here only where something emulates those.
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// What the SIF file is to be compressed with, where it is made here: what Apptainer takes
+    /// by itself, otherwise.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.conversion.compression = Some(compression);
+        self
+    }
+
     /// How long fetching, and extracting, may take each, and waiting for somebody else to do so:
     /// an hour otherwise.
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -96,183 +127,143 @@ impl Acquire {
 
     async fn acquire(self) -> Result<Image, ImageError> {
         let reference = self.reference.clone()?;
-        let store = self.open_store().await?;
-        let fetched = match reference.as_path() {
-            Some(path) => local(path)?,
-            None => self.fetched(&reference, &store).await?,
+        let image = match reference.as_path() {
+            Some(path) => self.local(&reference, path).await?,
+            None => self.named(&reference).await?,
         };
-        let image = |sif, path, rootfs| Image {
-            inner: Arc::new(Inner {
+        self.listener.enter(Phase::Done);
+        Ok(image)
+    }
+
+    /// What lies at a path.
+    async fn local(&self, reference: &Reference, path: &Path) -> Result<Image, ImageError> {
+        let path = path.to_owned();
+        let found = blocking(move || local(&path)).await?;
+        match found {
+            Local::Sandbox(path) => Ok(Image::new(Inner {
                 client: self.client.clone(),
                 reference: reference.clone(),
-                sif,
+                resolution: None,
+                sif: None,
                 path,
-                rootfs,
-            }),
-        };
-        let (sif, key) = match fetched {
-            Found::Sandbox(path) => return Ok(image(None, path, Rootfs::Sandbox)),
-            Found::Sif(sif, key) => (sif, key),
-        };
-        let rootfs = self.rootfs().await;
-        let path = match rootfs {
-            Rootfs::Sandbox => self.extracted(&reference, &sif, &key, &store).await?,
-            Rootfs::Fuse | Rootfs::Kernel => sif.clone(),
-        };
-        Ok(image(Some(sif), path, rootfs))
-    }
-
-    async fn open_store(&self) -> Result<Store, ImageError> {
-        let path = self.client.store_dir().to_owned();
-        blocking(move || Store::open(&path)).await
-    }
-
-    async fn rootfs(&self) -> Rootfs {
-        let client = self.client.clone();
-        let rootfs = blocking(move || Rootfs::for_sif_files(&client)).await;
-        if rootfs == Rootfs::Sandbox {
-            tracing::warn!(
-                "neither FUSE nor a kernel mount is open here: SIF files are extracted into sandboxes"
-            );
+                rootfs: Rootfs::Sandbox,
+                in_use: Vec::new(),
+            })),
+            Local::Sif(path, key) => self.runnable(reference, path, &key, None, None).await,
         }
-        rootfs
     }
 
-    /// The image in the store, fetched if it is not there.
-    async fn fetched(&self, reference: &Reference, store: &Store) -> Result<Found, ImageError> {
-        let key = Key::of_uri(reference)?;
-        let entry = store.entry(&key);
-        if let Some(sif) = entry.sif().filter(|sif| check(sif).is_ok()) {
-            return Ok(Found::Sif(sif, key));
+    /// What a URI names, made if it is not there.
+    async fn named(&self, reference: &Reference) -> Result<Image, ImageError> {
+        let (this, named) = (self.clone(), reference.clone());
+        let look = move || {
+            let stores = this.client.stores()?;
+            let resolved = this.recorded(&named, &stores)?;
+            let entry = match &resolved {
+                Some(resolved) => stores.find(Form::Sif, &this.key(&resolved.source))?,
+                None => None,
+            };
+            Ok::<_, ImageError>((stores, resolved, entry))
+        };
+        let (stores, resolved, mut entry) = blocking(look).await?;
+        let resolved = match resolved {
+            Some(resolved) => resolved,
+            None => self.ask(reference, &stores).await?,
+        };
+        let key = self.key(&resolved.source);
+        let resolution = resolved.resolution.clone();
+        if entry.is_none() {
+            entry = self.find(&stores, Form::Sif, &key).await?;
         }
-        let _turn = self.turn(reference, &key, store).await?;
-        if let Some(sif) = entry.sif() {
-            match check(&sif) {
-                Ok(()) => return Ok(Found::Sif(sif, key)),
-                Err(error) => {
-                    tracing::warn!(%error, "fetching an image again that is damaged in the store");
-                    entry.evict(&store.scratch()?)?;
-                }
+        let entry = match entry {
+            Some(entry) => entry,
+            None if self.policy == PullPolicy::Never && !reference.is_local() => {
+                return Err(self.offline(reference));
             }
-        }
-        let scratch = Arc::new(store.scratch()?);
-        let made = entry_folder(&scratch)?;
-        let target = made.join(Entry::SIF);
-        let work = self.work(reference, &scratch);
-        let pulled = work.pull(&target, self.no_https, self.retries).await;
-        if pulled.is_ok() {
-            self.listener.enter(Phase::Storing);
-        }
-        let (store, reference) = (store.clone(), reference.clone());
-        let published = entry.clone();
-        in_scratch(scratch, move || {
-            pulled?;
-            check(&target)?;
-            store.publish(&made, &published, &reference)
-        })
-        .await?;
-        Ok(Found::Sif(target_in(&entry)?, key))
+            None => self.make(reference, &stores, &key, resolved).await?,
+        };
+        let path = entry.path(Form::Sif.content());
+        self.runnable(reference, path, &key, Some(entry), Some(resolution))
+            .await
     }
 
-    /// The sandbox of an image, extracted if it is not there.
-    async fn extracted(
+    /// The image that can be run, extracted where a SIF file cannot.
+    async fn runnable(
         &self,
         reference: &Reference,
-        sif: &Path,
+        sif: PathBuf,
         key: &Key,
-        store: &Store,
-    ) -> Result<PathBuf, ImageError> {
-        let entry = store.entry(key);
-        if let Some(sandbox) = entry.sandbox() {
-            return Ok(sandbox);
+        entry: Option<InUse>,
+        resolution: Option<Resolution>,
+    ) -> Result<Image, ImageError> {
+        let rootfs = self.client.rootfs().await;
+        let mut image = Inner {
+            client: self.client.clone(),
+            reference: reference.clone(),
+            resolution,
+            path: sif.clone(),
+            sif: Some(sif),
+            rootfs,
+            in_use: entry.into_iter().collect(),
+        };
+        if rootfs == Rootfs::Sandbox {
+            let stores = self.stores().await?;
+            let sandbox = self.extracted(reference, &image.path, key, &stores);
+            let sandbox = sandbox.await?;
+            image.path = sandbox.path(Form::Sandbox.content());
+            image.in_use.push(sandbox);
         }
-        let _turn = self.turn(reference, key, store).await?;
-        if let Some(sandbox) = entry.sandbox() {
-            return Ok(sandbox);
-        }
-        let scratch = Arc::new(store.scratch()?);
-        if !entry.exists() {
-            let made = entry_folder(&scratch)?;
-            store.publish(&made, &entry, reference)?;
-        }
-        let made = scratch.path().join("sandbox");
-        let extracted = self.work(reference, &scratch).extract(sif, &made).await;
-        in_scratch(scratch, move || {
-            extracted?;
-            entry.publish_sandbox(&made)
-        })
-        .await
+        Ok(Image::new(image))
     }
 
-    async fn turn(
+    pub(super) async fn stores(&self) -> Result<Arc<Stores>, ImageError> {
+        let client = self.client.clone();
+        blocking(move || client.stores()).await
+    }
+
+    pub(super) async fn find(
         &self,
-        reference: &Reference,
+        stores: &Arc<Stores>,
+        form: Form,
         key: &Key,
-        store: &Store,
-    ) -> Result<Turn, ImageError> {
-        Turn::take(store, key, reference, self.limit, &self.listener).await
+    ) -> Result<Option<InUse>, ImageError> {
+        let (stores, key) = (Arc::clone(stores), key.clone());
+        blocking(move || stores.find(form, &key)).await
     }
 
-    fn work<'a>(&'a self, reference: &'a Reference, scratch: &'a Arc<Scratch>) -> Work<'a> {
-        Work {
-            client: &self.client,
+    pub(super) fn patience<'a>(&'a self, reference: &'a Reference) -> Patience<'a> {
+        Patience {
             reference,
-            scratch,
             limit: self.limit,
+            deadline: deadline(self.limit),
+            retries: self.retries,
             listener: &self.listener,
         }
     }
 }
 
-/// Does the last piece of work in a directory, and removes that, on a thread that
-/// may block.
-async fn in_scratch<T: Send + 'static>(
-    scratch: Arc<Scratch>,
-    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
-) -> Result<T, ImageError> {
-    blocking(move || {
-        let done = work();
-        drop(scratch);
-        done
-    })
-    .await
-}
-
-/// What a reference led to.
-enum Found {
+/// What a path leads to.
+enum Local {
     Sif(PathBuf, Key),
     Sandbox(PathBuf),
 }
 
-/// The image at a path.
-fn local(path: &Path) -> Result<Found, ImageError> {
+fn local(path: &Path) -> Result<Local, ImageError> {
     let not_found = |source| ImageError::NotFound {
         path: path.to_owned(),
         source,
     };
     let path = fs::canonicalize(path).map_err(not_found)?;
     if path.is_dir() {
-        return Ok(Found::Sandbox(path));
+        return Ok(Local::Sandbox(path));
     }
     check(&path)?;
     let key = Key::of_file(&path).map_err(not_found)?;
-    Ok(Found::Sif(path, key))
+    Ok(Local::Sif(path, key))
 }
 
-fn entry_folder(scratch: &Scratch) -> Result<PathBuf, ImageError> {
-    let made = scratch.path().join("entry");
-    fs::create_dir(&made).map_err(store_error(&made))?;
-    Ok(made)
-}
-
-fn target_in(entry: &Entry) -> Result<PathBuf, ImageError> {
-    entry.sif().ok_or_else(|| {
-        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
-        store_error(Path::new(Entry::SIF))(gone)
-    })
-}
-
-fn check(path: &Path) -> Result<(), ImageError> {
+/// Refuses what is no SIF file, or not a whole one.
+pub(super) fn check(path: &Path) -> Result<(), ImageError> {
     match Sif::open(path) {
         Ok(_) => Ok(()),
         Err(source) => Err(ImageError::Invalid {

@@ -9,7 +9,7 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::sif::SifError;
 
-use super::{Holder, ReferenceError};
+use super::{Holder, Platform, Reference, ReferenceError, RegistryError};
 use crate::error::ApptainerFailure;
 
 /// An image could not be had. The store is as it was.
@@ -72,6 +72,56 @@ pub enum ImageError {
         /// How long one was to wait.
         limit: Duration,
     },
+    /// A registry, or another server, did not give it.
+    #[error("get the image {reference}: {source}")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// Why.
+        source: Box<RegistryError>,
+    },
+    /// It is not here, and nobody is to be asked for it.
+    #[error(
+        "get the image {reference} for {platform}: it is not in the store, and the policy is to \
+         ask nobody"
+    )]
+    Offline {
+        /// The image.
+        reference: String,
+        /// For which machines.
+        platform: Platform,
+    },
+    /// It is in use, and cannot be taken away.
+    #[error("remove the image {reference}: {} is in use", .path.display())]
+    InUse {
+        /// The image.
+        reference: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Somebody could put something into the store who is not trusted.
+    #[error(
+        "use the image store at {}: user {owner} owns it, and its mode is {mode:o}: others could \
+         replace the images there; use a directory of your own (chmod go-w), or one with the \
+         sticky bit (chmod +t) that root, or a user named by `trust_user`, owns", .path.display()
+    )]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the user who owns it.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The store is somebody else's, and does not have the image.
+    #[error(
+        "write to the image store at {}: it is somebody else's; choose one with `store_dir`, and \
+         name this one with `shared_store`", .path.display()
+    )]
+    ReadOnlyStore {
+        /// The store.
+        path: PathBuf,
+    },
     /// The store cannot be read or written.
     #[error("use the image store at {}: {source}", .path.display())]
     Store {
@@ -83,6 +133,13 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    pub(super) fn registry(reference: &Reference, source: RegistryError) -> Self {
+        Self::Registry {
+            reference: reference.to_string(),
+            source: Box::new(source),
+        }
+    }
+
     /// What kind of failure of Apptainer it is, if it is one.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
@@ -94,17 +151,28 @@ impl ImageError {
     /// Whether the same may well succeed a little later: the registry was busy, or a connection
     /// broke.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Apptainer { failure, .. } if failure.failure.may_pass())
+        match self {
+            Self::Apptainer { failure, .. } => failure.failure.may_pass(),
+            Self::Registry { source, .. } => source.may_pass(),
+            _ => false,
+        }
     }
 
     /// Whether there is no such image: neither file nor in its registry.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { source, .. } if source.kind() == io::ErrorKind::NotFound)
-            || self.kind() == Some(FailureKind::NotInRegistry)
+        match self {
+            Self::NotFound { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Registry { source, .. } => source.is_not_found(),
+            Self::Offline { .. } => true,
+            _ => self.kind() == Some(FailureKind::NotInRegistry),
+        }
     }
 
     /// Whether the registry wants a login, or another one.
     pub fn is_unauthorized(&self) -> bool {
-        self.kind() == Some(FailureKind::Unauthorized)
+        match self {
+            Self::Registry { source, .. } => source.is_unauthorized(),
+            _ => self.kind() == Some(FailureKind::Unauthorized),
+        }
     }
 }

@@ -1,16 +1,26 @@
 //! Images: what they are called, where they come from, where they are kept.
 
 mod acquire;
+mod conversion;
+mod convert;
+mod digest;
 mod error;
+mod fetch;
+mod layout;
+mod make;
 mod oci_reference;
+mod patience;
+mod platform;
 mod progress;
-mod pull;
 mod reference;
+pub(crate) mod registry;
+mod resolve;
 mod rootfs;
-mod scratch;
-mod store;
-mod turn;
+mod slots;
+pub(crate) mod store;
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +30,24 @@ use tokio::time::Instant;
 use crate::Apptainer;
 
 pub use acquire::Acquire;
+pub use conversion::Compression;
 pub use error::ImageError;
 pub use oci_reference::{OciReference, OciReferenceError};
-pub use progress::{Phase, Progress};
+pub use platform::{Platform, PlatformError};
+pub use progress::{Layer, Phase, Progress};
 pub use reference::{Reference, ReferenceError, Scheme};
+pub use registry::{CertificateError, CredentialError, HelperProblem, RegistryError};
+pub use resolve::{PullPolicy, Resolution};
 pub use rootfs::Rootfs;
-pub use turn::Holder;
+pub use store::{Damage, Form, Holder, Prune, Pruned, Store, StoredImage, Usage};
+
+use conversion::Conversion;
+use store::InUse;
 
 /// An image that is on this machine and can be run. Cheap to clone.
+///
+/// For as long as there is one, the store does not take the image away; nor while an instance of
+/// it runs, or a link.
 #[derive(Debug, Clone)]
 pub struct Image {
     inner: Arc<Inner>,
@@ -37,9 +57,12 @@ pub struct Image {
 struct Inner {
     client: Apptainer,
     reference: Reference,
+    resolution: Option<Resolution>,
     sif: Option<PathBuf>,
     path: PathBuf,
     rootfs: Rootfs,
+    /// What the store is not to take away.
+    in_use: Vec<InUse>,
 }
 
 /// When so much time will have passed: in effect never, where that is too far to count.
@@ -50,9 +73,26 @@ fn deadline(limit: Duration) -> Instant {
 }
 
 impl Image {
+    fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// What it was asked for as.
     pub fn reference(&self) -> &Reference {
         &self.inner.reference
+    }
+
+    /// What its name stood for, and when that was asked for; of a path, nothing.
+    pub fn resolution(&self) -> Option<&Resolution> {
+        self.inner.resolution.as_ref()
+    }
+
+    /// The digest of its manifest, if it came from a registry: what is run by this is always the
+    /// same.
+    pub fn digest(&self) -> Option<&str> {
+        self.resolution()?.digest.as_deref()
     }
 
     /// What Apptainer is given to run: the SIF file, or a sandbox directory.
@@ -68,6 +108,12 @@ impl Image {
     /// How its files reach the container.
     pub fn rootfs(&self) -> Rootfs {
         self.inner.rootfs
+    }
+
+    /// Locks for a process that may outlive this one, by which the image stays.
+    pub(crate) fn locks(&self) -> io::Result<Vec<OwnedFd>> {
+        let locks = self.inner.in_use.iter().map(InUse::lock);
+        locks.filter_map(Result::transpose).collect()
     }
 
     pub(crate) fn client(&self) -> &Apptainer {

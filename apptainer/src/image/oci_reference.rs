@@ -96,7 +96,7 @@ pub enum OciReferenceError {
 }
 
 impl OciReference {
-    const DOCKER_HUB: &str = "docker.io";
+    pub(super) const DOCKER_HUB: &str = "docker.io";
 
     /// Of registry and repository together, as Apptainer counts; the distribution
     /// project has come to count the repository alone.
@@ -139,6 +139,11 @@ impl OciReference {
         }
         let port = if no_https { 80 } else { 443 };
         self.at(&format!("{}:{port}", self.registry))
+    }
+
+    /// The same as a path, for a directory: Apptainer takes colons for something else.
+    pub(super) fn to_path(&self) -> String {
+        self.identity().replace([':', '@', '[', ']'], "_")
     }
 
     fn at(&self, registry: &str) -> String {
@@ -282,7 +287,7 @@ fn check_tag(tag: &str) -> Result<(), OciReferenceError> {
     Err(OciReferenceError::Tag { tag })
 }
 
-fn check_digest(digest: &str) -> Result<(), OciReferenceError> {
+pub(super) fn check_digest(digest: &str) -> Result<(), OciReferenceError> {
     let is_digest = match digest.split_once(':') {
         Some(("sha256", hex)) => is_hex(hex, 64),
         Some(("sha512", hex)) => is_hex(hex, 128),

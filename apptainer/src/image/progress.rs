@@ -1,6 +1,7 @@
 //! How far a pull has come.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Holder;
 
@@ -12,16 +13,22 @@ pub enum Phase {
     Waiting,
     /// Waiting before the registry is asked again, which was busy, or broke off.
     Pausing,
-    /// Asking for the image, and fetching it.
+    /// Asking the registry what the name stands for.
+    Resolving,
+    /// Fetching its layers.
     Fetching,
     /// Unpacking its layers.
     Unpacking,
     /// Compressing it into a SIF file.
     Compressing,
-    /// Checking it and putting it into the store.
+    /// Checking it, and who signed it.
+    Verifying,
+    /// Putting it into the store.
     Storing,
     /// Extracting it into a sandbox, where SIF files cannot be run.
     Extracting,
+    /// It can be run.
+    Done,
 }
 
 /// How far a pull has come.
@@ -30,10 +37,25 @@ pub enum Phase {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
-    /// How many bytes it has written to disk, all phases together.
+    /// How many bytes of disk what has been written takes, of the layers and all later phases
+    /// together.
     pub bytes: u64,
+    /// The layers, or the files, that are fetched, in their order, once they are known.
+    pub layers: Vec<Layer>,
     /// The process that it waits for, if that is another one and is known.
     pub holder: Option<Holder>,
+}
+
+/// How far one layer of an image has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layer {
+    /// Its digest, or where it is from.
+    pub name: String,
+    /// How many bytes it has, where that is known.
+    pub size: Option<u64>,
+    /// How many of them are here.
+    pub fetched: u64,
 }
 
 /// Whom to tell, and what was told last.
@@ -45,7 +67,12 @@ pub(super) struct Listener {
 struct Inner {
     call: Box<dyn Fn(Progress) + Send + Sync>,
     last: Mutex<Progress>,
+    /// When it was last told of bytes.
+    told: Mutex<Option<Instant>>,
 }
+
+/// How often it is told of bytes.
+pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 
 impl Listener {
     pub(super) fn new(call: impl Fn(Progress) + Send + Sync + 'static) -> Self {
@@ -54,8 +81,10 @@ impl Listener {
             last: Mutex::new(Progress {
                 phase: Phase::Waiting,
                 bytes: 0,
+                layers: Vec::new(),
                 holder: None,
             }),
+            told: Mutex::default(),
         };
         Self {
             inner: Some(Arc::new(inner)),
@@ -86,6 +115,43 @@ impl Listener {
         self.tell(|last| Progress { bytes, ..last });
     }
 
+    /// These are fetched.
+    pub(super) fn fetch(&self, layers: impl IntoIterator<Item = (String, Option<u64>)>) {
+        let layers = layers.into_iter().map(|(name, size)| Layer {
+            name,
+            size,
+            fetched: 0,
+        });
+        self.tell(|last| Progress {
+            layers: layers.collect(),
+            ..last
+        });
+    }
+
+    /// Of one of them so much is here: told now and then, and when it is whole.
+    pub(super) fn fetched(&self, index: usize, bytes: u64) {
+        let Some(inner) = &self.inner else {
+            return;
+        };
+        let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(layer) = last.layers.get_mut(index) else {
+            return;
+        };
+        layer.fetched = bytes;
+        let is_whole = layer.size == Some(bytes);
+        let now = Instant::now();
+        let mut told = inner.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_whole && told.is_some_and(|told| now - told < INTERVAL) {
+            return;
+        }
+        *told = Some(now);
+        drop(told);
+        last.bytes = last.layers.iter().map(|layer| layer.fetched).sum();
+        let next = last.clone();
+        drop(last);
+        (inner.call)(next);
+    }
+
     fn tell(&self, next: impl FnOnce(Progress) -> Progress) {
         let Some(inner) = &self.inner else {
             return;
@@ -104,8 +170,7 @@ impl Phase {
     /// What a line of Apptainer's says of it.
     pub(super) fn from_message(text: &str) -> Option<Self> {
         // Source: what `apptainer pull` 1.4.5 prints.
-        const SIGNS: [(&str, Phase); 4] = [
-            ("Fetching OCI image", Phase::Fetching),
+        const SIGNS: [(&str, Phase); 3] = [
             ("Extracting OCI image", Phase::Unpacking),
             ("Inserting Apptainer configuration", Phase::Unpacking),
             ("Creating SIF file", Phase::Compressing),

@@ -113,7 +113,7 @@ impl Scheme {
     }
 
     /// Whether what follows is a path on this machine.
-    fn is_local(self) -> bool {
+    pub(super) fn is_local(self) -> bool {
         matches!(self, Self::DockerArchive | Self::Oci | Self::OciArchive)
     }
 }
@@ -194,6 +194,11 @@ impl Reference {
     /// The registry of a `docker://` or `oras://` reference: `docker.io` if it names none.
     pub fn registry(&self) -> Option<&str> {
         self.oci().map(OciReference::registry)
+    }
+
+    /// Whether what it points at is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.scheme().is_none_or(Scheme::is_local)
     }
 
     /// The file of this machine that changes when what a URI points at does.

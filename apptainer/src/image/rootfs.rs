@@ -23,7 +23,7 @@ impl Rootfs {
     /// How SIF files can be run here.
     ///
     /// Runs `apptainer` once where the answer depends on how it was built.
-    pub(super) fn for_sif_files(client: &Apptainer) -> Self {
+    pub(crate) fn for_sif_files(client: &Apptainer) -> Self {
         if nix::unistd::geteuid().is_root() {
             return Self::Kernel;
         }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use apptainer::image::{ImageError, Phase};
-use apptainer::sys::exit::FailureKind;
+use apptainer::image::{ImageError, Phase, RegistryError};
 use fixtures::{Login, Registry, World, busybox_archive};
 
 /// Nothing at all may be left in the store.
@@ -15,6 +14,13 @@ fn assert_empty(world: &World) {
     for folder in ["v1/images", "v1/work"] {
         let folder = world.client().store_dir().join(folder);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    }
+}
+
+fn of_registry(error: &ImageError) -> &RegistryError {
+    match error {
+        ImageError::Registry { source, .. } => source,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -30,8 +36,9 @@ async fn one_that_refuses_the_connection() {
         .no_https()
         .await;
     let error = error.unwrap_err();
-    assert_eq!(error.kind(), Some(FailureKind::Registry), "{error}");
-    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert!(of_registry(&error).is_unreachable(), "{error}");
+    assert!(error.to_string().contains("Connection refused"), "{error}");
+    assert!(!error.may_pass(), "nobody is there");
     assert_empty(&world);
     world.finish();
 }
@@ -75,7 +82,8 @@ async fn one_that_speaks_http_where_https_is_expected() {
     registry.push(&busybox_archive(), "busybox:1");
     let reference = registry.reference("busybox:1");
     let error = world.client().image(&reference).await.unwrap_err();
-    assert_eq!(error.kind(), Some(FailureKind::Registry), "{error}");
+    assert!(of_registry(&error).is_unreachable(), "{error}");
+    assert!(error.to_string().contains("http_registry"), "{error}");
     assert_empty(&world);
     world.finish();
     let host = registry.host();
@@ -113,7 +121,7 @@ async fn one_that_hangs_up_in_the_middle_of_a_layer() {
         .image(format!("docker://{host}/busybox:1"))
         .no_https();
     let error = image.retries(1).await.unwrap_err();
-    assert!(error.kind().is_some(), "{error:?}");
+    assert!(of_registry(&error).is_unreachable(), "{error}");
     assert_empty(&world);
     world.finish();
 }
@@ -129,7 +137,11 @@ async fn one_that_is_busy_is_asked_again() {
     let image = || world.client().image(&reference).no_https();
     let error = image().retries(0).await.unwrap_err();
     assert!(error.may_pass(), "{error}");
-    assert_eq!(error.kind(), Some(FailureKind::Registry), "{error}");
+    let busy = of_registry(&error);
+    assert!(
+        matches!(busy, RegistryError::Status { status: 503, .. }),
+        "{busy:?}"
+    );
     assert_empty(&world);
     let image = image().on_progress(move |progress| {
         if progress.phase == Phase::Pausing {

@@ -1,4 +1,4 @@
-//! Whose turn it is to fill an entry.
+//! Whose turn it is to do what one may do at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::progress::Listener;
-use super::store::{Key, Store, store_error};
-use super::{ImageError, Reference, deadline};
+use super::store_error;
 use crate::blocking::blocking;
+use crate::image::progress::Listener;
+use crate::image::{ImageError, Reference, deadline};
 use crate::lock::FileLock;
 
-/// The right to fill an entry, which one has at a time of all threads and processes that use
+/// The right to do something in a store, such as to fill an entry, which one has at a time of all threads and processes that use
 /// the store. It ends when this is dropped, or the process is killed.
 ///
 /// Between machines that share a store it holds where their file system has locks that count
 /// on all of them: NFS has, Lustre where it is mounted with `flock`.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(in crate::image) struct Turn {
     _lock: FileLock,
     /// Within this process, where one wakes the next.
     _local: OwnedMutexGuard<()>,
@@ -48,14 +48,12 @@ impl Turn {
     /// Waits for it, so long at most.
     ///
     /// Cancel-safe.
-    pub(super) async fn take(
-        store: &Store,
-        key: &Key,
+    pub(in crate::image) async fn take(
+        path: PathBuf,
         reference: &Reference,
         limit: Duration,
         listener: &Listener,
     ) -> Result<Self, ImageError> {
-        let path = store.lock(key);
         let deadline = deadline(limit);
         let held = || ImageError::Held {
             reference: reference.to_string(),
@@ -69,7 +67,7 @@ impl Turn {
         let mut pause = FIRST_PAUSE;
         loop {
             let at = path.clone();
-            let taken = blocking(move || try_take(&at)).await;
+            let taken = blocking(move || Holder::try_take(&at)).await;
             let holder = match taken.map_err(store_error(&path))? {
                 Ok(lock) => {
                     return Ok(Self {
@@ -103,16 +101,16 @@ fn local(path: &Path) -> Arc<tokio::sync::Mutex<()>> {
     })
 }
 
-/// The lock at this path with our name in it; or who has it, where that can be read.
-fn try_take(path: &Path) -> io::Result<Result<FileLock, Option<Holder>>> {
-    if let Some(lock) = FileLock::try_take(path)? {
-        lock.write(&serde_json::to_vec(&Holder::me())?)?;
-        return Ok(Ok(lock));
-    }
-    Ok(Err(Holder::of(path)))
-}
-
 impl Holder {
+    /// The lock at this path with our name in it; or who has it, where that can be read.
+    pub(in crate::image) fn try_take(path: &Path) -> io::Result<Result<FileLock, Option<Self>>> {
+        if let Some(lock) = FileLock::try_take(path)? {
+            lock.write(&serde_json::to_vec(&Self::me())?)?;
+            return Ok(Ok(lock));
+        }
+        Ok(Err(Self::of(path)))
+    }
+
     /// Who has the lock at this path, where that can be read: it may be just being written, or
     /// have been removed.
     fn of(path: &Path) -> Option<Self> {
@@ -120,7 +118,7 @@ impl Holder {
         serde_json::from_slice(&written).ok()
     }
 
-    fn me() -> Self {
+    pub(in crate::image) fn me() -> Self {
         let host = host_name().unwrap_or_default();
         Self {
             host: host.to_string_lossy().into_owned(),

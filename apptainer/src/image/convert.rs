@@ -1,14 +1,11 @@
-//! Having `apptainer` fetch, convert and extract images.
+//! Having `apptainer` make, fetch and extract images.
 
 use std::convert::Infallible;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::iter;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use apptainer_sys::command::{Build, GlobalOptions, Pull, Subcommand, Verbosity};
 use apptainer_sys::exit::Failure;
@@ -19,10 +16,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
-use super::progress::Listener;
-use super::scratch::Scratch;
-use super::store::store_error;
-use super::{ImageError, Phase, Reference, deadline};
+use super::patience::Patience;
+use super::progress::{INTERVAL, Listener};
+use super::store::{Scratch, size_of, store_error};
+use super::{Conversion, ImageError, Phase, Platform, Reference};
 use crate::Apptainer;
 use crate::error::ApptainerFailure;
 use crate::process::{OnDrop, Running, Tail, read_available};
@@ -31,56 +28,16 @@ use crate::process::{OnDrop, Running, Tail, read_available};
 pub(super) struct Work<'a> {
     pub(super) client: &'a Apptainer,
     pub(super) reference: &'a Reference,
+    pub(super) platform: &'a Platform,
     pub(super) scratch: &'a Arc<Scratch>,
-    pub(super) limit: Duration,
+    pub(super) patience: Patience<'a>,
     pub(super) listener: &'a Listener,
 }
-
-/// How long to wait before each attempt after the first, without end: twice as long each time,
-/// and never as long as others do who were refused at the same time.
-fn pauses() -> impl Iterator<Item = Duration> {
-    const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(30);
-    iter::successors(Some(FIRST), |pause| Some((*pause * 2).min(LONGEST))).map(|pause| {
-        // Between half of it and half as much again.
-        let [random, ..] = RandomState::new().hash_one(()).to_le_bytes();
-        pause / 2 + pause * u32::from(random) / 256
-    })
-}
-
-/// How often a listener is told of bytes.
-const INTERVAL: Duration = Duration::from_millis(200);
 
 impl Work<'_> {
     /// Fetches what the reference names into the SIF file `target`, which is not there; again
     /// where what failed may pass.
-    pub(super) async fn pull(
-        &self,
-        target: &Path,
-        no_https: bool,
-        retries: u32,
-    ) -> Result<(), ImageError> {
-        let deadline = deadline(self.limit);
-        for pause in pauses().take(retries as usize) {
-            let error = match self.pull_once(target, no_https, deadline).await {
-                Err(error) if error.may_pass() && Instant::now() + pause < deadline => error,
-                pulled => return pulled,
-            };
-            tracing::warn!(%error, ?pause, "the registry is asked again");
-            self.listener.enter(Phase::Pausing);
-            tokio::time::sleep(pause).await;
-        }
-        self.pull_once(target, no_https, deadline).await
-    }
-
-    async fn pull_once(
-        &self,
-        target: &Path,
-        no_https: bool,
-        deadline: Instant,
-    ) -> Result<(), ImageError> {
-        let is_plain = |host| self.client.speaks_http(host);
-        let no_https = no_https || self.reference.registry().is_some_and(is_plain);
+    pub(super) async fn pull(&self, target: &Path, no_https: bool) -> Result<(), ImageError> {
         let mut pull = Pull::new(target, self.reference.to_word(no_https));
         pull.no_https(no_https);
         // Of what has been tried before something may be there.
@@ -88,15 +45,52 @@ impl Work<'_> {
         // Apptainer's own cache would keep a second copy of every image, and its
         // index is written without a lock.
         pull.disable_cache(true);
-        self.run(&pull, Phase::Fetching, deadline).await
+        self.for_platform(|arch| {
+            pull.arch(arch);
+        });
+        self.patience
+            .attempt(|deadline| self.run(&pull, Phase::Fetching, deadline))
+            .await
     }
 
-    /// Extracts the image at `sif` into the directory `target`.
+    /// Makes the SIF file `target` of `source`, such as a layout that lies in the directory.
+    pub(super) async fn make(
+        &self,
+        target: &Path,
+        source: &str,
+        conversion: Conversion,
+    ) -> Result<(), ImageError> {
+        let deadline = self.patience.deadline;
+        let Some(compression) = conversion.compression else {
+            let mut pull = Pull::new(target, source);
+            pull.disable_cache(true);
+            self.for_platform(|arch| {
+                pull.arch(arch);
+            });
+            return self.run(&pull, Phase::Unpacking, deadline).await;
+        };
+        let mut build = Build::new(target, source);
+        build.disable_cache(true);
+        build.mksquashfs_args(compression.to_words());
+        self.for_platform(|arch| {
+            build.arch(arch);
+        });
+        self.run(&build, Phase::Unpacking, deadline).await
+    }
+
+    /// Where that is not this machine's, which is understood.
+    fn for_platform(&self, mut set: impl FnMut(&str)) {
+        if *self.platform != Platform::host() {
+            set(self.platform.architecture());
+        }
+    }
+
+    /// Extracts the SIF file into a sandbox at `target`, which is not there.
     pub(super) async fn extract(&self, sif: &Path, target: &Path) -> Result<(), ImageError> {
         let mut build = Build::new(target, sif);
         build.sandbox(true).disable_cache(true);
-        let deadline = deadline(self.limit);
-        self.run(&build, Phase::Extracting, deadline).await
+        self.run(&build, Phase::Extracting, self.patience.deadline)
+            .await
     }
 
     /// Dropped midway it kills `apptainer`, and the directory is removed when that
@@ -139,10 +133,7 @@ impl Work<'_> {
         // Nothing writes to the directory any more: it is the caller's alone.
         drop(running.release());
         if !in_time {
-            return Err(ImageError::TimedOut {
-                reference: self.reference.to_string(),
-                limit: self.limit,
-            });
+            return Err(self.patience.timed_out());
         }
         if exit.success() {
             return Ok(());
@@ -172,6 +163,7 @@ impl Work<'_> {
             spawn.set_env(name, path);
         }
         spawn
+            .current_dir(self.scratch.path())
             .session(Session::NewSession)
             .stdin(Stdio::Null)
             .stdout(Stdio::Null)
@@ -237,16 +229,4 @@ impl Work<'_> {
             }
         }
     }
-}
-
-/// How much is in a directory that others write to: what cannot be read is left out.
-fn size_of(path: &Path) -> u64 {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => size_of(&entry.path()),
-            Ok(found) => found.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }

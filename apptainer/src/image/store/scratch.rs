@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A directory that is removed when this is dropped, and by the next
 /// [`sweep`] if the process is killed first.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(in crate::image) struct Scratch {
     path: PathBuf,
     /// Held for as long as the directory is in use.
     _lock: File,
@@ -35,7 +35,7 @@ impl Scratch {
         Ok(Self { path, _lock: lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -88,13 +88,28 @@ fn lock_path(path: &Path) -> PathBuf {
 
 /// Removes a tree, directories that their owner may not write or read included:
 /// images are full of them.
-pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+pub(in crate::image) fn remove_all(path: &Path) -> io::Result<()> {
     let refused = match ignore_missing(fs::remove_dir_all(path)) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
     unlock(path).map_err(|_| refused)?;
     ignore_missing(fs::remove_dir_all(path))
+}
+
+/// How much room a directory takes, in bytes, that others may write to: what cannot be read is
+/// left out.
+pub(in crate::image) fn size_of(path: &Path) -> u64 {
+    /// Source: `stat(2)`.
+    const BLOCK: u64 = 512;
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path()),
+            Ok(found) => found.blocks() * BLOCK,
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn unlock(path: &Path) -> io::Result<()> {

@@ -1,0 +1,221 @@
+//! From servers to this machine.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::convert::Work;
+use super::digest::Hash;
+use super::layout::{Layout, link};
+use super::patience::Patience;
+use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
+use super::store::{Root, Turn, store_error};
+use super::{Acquire, ImageError, OciReference, Phase, Reference};
+use crate::blocking::blocking;
+use crate::lock::FileLock;
+
+/// A place in a layout and what belongs there.
+struct Wanted<'a> {
+    blob: &'a Descriptor,
+    target: PathBuf,
+}
+
+/// What blobs are fetched with, and where they are kept until their image is finished.
+struct Fetch<'a> {
+    acquire: &'a Acquire,
+    reference: &'a Reference,
+    root: &'a Root,
+    sessions: &'a Sessions,
+    patience: Patience<'a>,
+}
+
+impl Acquire {
+    pub(super) async fn sessions(
+        &self,
+        image: &OciReference,
+    ) -> Result<Sessions, super::RegistryError> {
+        Sessions::new(&self.client, image, self.no_https).await
+    }
+
+    /// Makes the SIF file `target` of an image in a registry.
+    pub(super) async fn from_registry(
+        &self,
+        image: &OciReference,
+        found: Option<Found>,
+        digest: &str,
+        root: &Root,
+        work: &Work<'_>,
+        target: &Path,
+    ) -> Result<(), ImageError> {
+        let failed = |error| ImageError::registry(work.reference, error);
+        let sessions = self.sessions(image).await.map_err(failed)?;
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let ask = || sessions.image(digest, &self.platform);
+                work.patience.ask(ask).await?
+            }
+        };
+        let fetch = Fetch {
+            acquire: self,
+            reference: work.reference,
+            root,
+            sessions: &sessions,
+            patience: work.patience,
+        };
+        if let Some(sif) = found.manifest.sif() {
+            let target = target.to_owned();
+            let wanted = vec![Wanted { blob: sif, target }];
+            fetch.all(&wanted).await?;
+            return Ok(fetch.forget(&wanted).await);
+        }
+        found.manifest.check_layers().map_err(failed)?;
+        // Apptainer notes in the image what it was made of: this says it.
+        let name = image.to_path();
+        let layout = Layout::create(work.scratch.path().join(&name));
+        let layout = layout.map_err(store_error(work.scratch.path()))?;
+        let mut wanted: Vec<Wanted<'_>> = Vec::new();
+        for blob in found.manifest.blobs() {
+            // The same layer may be there several times.
+            if !wanted.iter().any(|other| other.blob.digest == blob.digest) {
+                let target = layout.blob(&blob.digest);
+                wanted.push(Wanted { blob, target });
+            }
+        }
+        fetch.all(&wanted).await?;
+        layout
+            .finish(&found)
+            .map_err(store_error(work.scratch.path()))?;
+        let slot = self.slot(work.reference, root).await?;
+        work.make(target, &format!("oci:{name}"), self.conversion)
+            .await?;
+        drop(slot);
+        Ok(fetch.forget(&wanted).await)
+    }
+
+    /// Fetches the SIF file `target` from a URL.
+    pub(super) async fn from_url(
+        &self,
+        url: &str,
+        work: &Work<'_>,
+        target: &Path,
+    ) -> Result<(), ImageError> {
+        let ask = || UrlFile::ask(&self.client, url);
+        let file = work.patience.ask(ask).await?;
+        self.listener.enter(Phase::Fetching);
+        self.listener.fetch([(url.to_owned(), None)]);
+        let told = |bytes| self.listener.fetched(0, bytes);
+        let held: Held = Arc::clone(work.scratch) as Held;
+        let download = Download::Url(&file);
+        let fetch = || download.fetch(target, Held::clone(&held), &told);
+        attempt(work.reference, work.patience, target, fetch).await
+    }
+}
+
+impl Fetch<'_> {
+    /// Fetches what is not there, several at a time.
+    async fn all(&self, wanted: &[Wanted<'_>]) -> Result<(), ImageError> {
+        let listener = &self.acquire.listener;
+        listener.enter(Phase::Fetching);
+        let layers = wanted.iter();
+        listener.fetch(layers.map(|wanted| (wanted.blob.digest.clone(), Some(wanted.blob.size))));
+        let next = AtomicUsize::new(0);
+        let worker = || async {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(wanted) = wanted.get(index) else {
+                    return Ok(());
+                };
+                self.one(index, wanted).await?;
+            }
+        };
+        tokio::try_join!(worker(), worker(), worker(), worker()).map(drop)
+    }
+
+    async fn one(&self, index: usize, wanted: &Wanted<'_>) -> Result<(), ImageError> {
+        let Wanted { blob, target } = wanted;
+        let name = blob.digest.replace(':', "-");
+        let listener = &self.acquire.listener;
+        let lock = self.root.lock("blob", &name);
+        let turn = Turn::take(lock, self.reference, self.patience.limit, listener).await?;
+        let held: Held = Arc::new(turn);
+        let path = self.root.blobs().join(name);
+        if !is_there(path.clone(), blob).await? {
+            let part = path.with_extension("part");
+            let told = |bytes| listener.fetched(index, bytes);
+            let fetch = || self.sessions.fetch(blob, &part, &held, &told);
+            attempt(self.reference, self.patience, &part, fetch).await?;
+            fs::rename(&part, &path).map_err(store_error(&path))?;
+        }
+        listener.fetched(index, blob.size);
+        link(&path, target).map_err(store_error(target))
+    }
+
+    /// Gives up blobs whose image is finished, unless somebody else is about to use them.
+    async fn forget(&self, wanted: &[Wanted<'_>]) {
+        let names = wanted
+            .iter()
+            .map(|wanted| wanted.blob.digest.replace(':', "-"));
+        let names: Vec<_> = names.collect();
+        let root = self.root.clone();
+        blocking(move || {
+            for name in names {
+                if let Ok(Some(_lock)) = FileLock::try_take(&root.lock("blob", &name)) {
+                    let _ = fs::remove_file(root.blobs().join(name));
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// Whether a blob is there as a whole; what is not it is removed.
+async fn is_there(path: PathBuf, blob: &Descriptor) -> Result<bool, ImageError> {
+    let (digest, size) = (blob.digest.clone(), blob.size);
+    let at = path.clone();
+    let look = move || -> io::Result<bool> {
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            found if found.as_ref().is_ok_and(|found| found.len() == size) => {}
+            found => {
+                found?;
+                fs::remove_file(&path)?;
+                return Ok(false);
+            }
+        }
+        // A machine may have crashed before all of it was on disk.
+        if Hash::of_file_like(&digest, &path)? == digest {
+            return Ok(true);
+        }
+        fs::remove_file(&path)?;
+        Ok(false)
+    };
+    blocking(look).await.map_err(store_error(&at))
+}
+
+async fn attempt<F>(
+    reference: &Reference,
+    patience: Patience<'_>,
+    path: &Path,
+    fetch: impl Fn() -> F,
+) -> Result<(), ImageError>
+where
+    F: Future<Output = Result<(), DownloadError>>,
+{
+    let once = |deadline| {
+        let fetched = fetch();
+        async move {
+            match tokio::time::timeout_at(deadline, fetched).await {
+                Err(_) => Err(patience.timed_out()),
+                Ok(Err(DownloadError::Io(error))) => Err(store_error(path)(error)),
+                Ok(Err(DownloadError::Registry(error))) => {
+                    Err(ImageError::registry(reference, error))
+                }
+                Ok(Ok(())) => Ok(()),
+            }
+        }
+    };
+    patience.attempt(once).await
+}

@@ -1,0 +1,220 @@
+//! From what a name stands for to an entry of the store.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::acquire::check;
+use super::convert::Work;
+use super::digest::Hash;
+use super::resolve::Resolved;
+use super::store::{
+    EntryRecord, Form, InUse, Key, Root, Scratch, Source, Stores, Turn, now_millis, size_of,
+    store_error, sync, write_entry,
+};
+use super::{Acquire, ImageError, Phase, Reference, Scheme};
+use crate::blocking::blocking;
+
+/// An entry that is being made: where, and as what.
+struct Making {
+    stores: Arc<Stores>,
+    root: Root,
+    form: Form,
+    key: Key,
+    scratch: Arc<Scratch>,
+    /// The entry, before it is in its place.
+    folder: PathBuf,
+}
+
+impl Making {
+    /// Blocks.
+    fn begin(stores: Arc<Stores>, form: Form, key: Key) -> Result<Self, ImageError> {
+        let root = stores.ours()?.clone();
+        root.prepare()?;
+        let scratch = root.scratch()?;
+        stores.make_room(form, &key, &scratch)?;
+        let folder = scratch.path().join("entry");
+        fs::create_dir(&folder).map_err(store_error(&folder))?;
+        Ok(Self {
+            stores,
+            root,
+            form,
+            key,
+            scratch: Arc::new(scratch),
+            folder,
+        })
+    }
+
+    /// The file or directory that is to be made.
+    fn target(&self) -> PathBuf {
+        self.folder.join(self.form.content())
+    }
+
+    /// Puts it into its place. Blocks.
+    fn finish(self, record: &EntryRecord) -> Result<InUse, ImageError> {
+        let folder = &self.folder;
+        write_entry(folder, record)
+            .and_then(|()| sync(folder))
+            .map_err(store_error(folder))?;
+        self.root.publish(folder, self.form, &self.key)?;
+        let path = self.root.entry(self.form, &self.key);
+        let entry = self.stores.find(self.form, &self.key)?;
+        entry.ok_or_else(|| store_error(&path)(io::ErrorKind::NotFound.into()))
+    }
+}
+
+impl Acquire {
+    /// The image, made by one of all that want it.
+    pub(super) async fn make(
+        &self,
+        reference: &Reference,
+        stores: &Arc<Stores>,
+        key: &Key,
+        resolved: Resolved,
+    ) -> Result<InUse, ImageError> {
+        let _turn = self.turn(reference, stores, "image", key).await?;
+        if let Some(entry) = self.find(stores, Form::Sif, key).await? {
+            return Ok(entry);
+        }
+        let making = self.begin(stores, Form::Sif, key).await?;
+        let source = resolved.source.clone();
+        self.fill(reference, resolved, &making).await?;
+        self.listener.enter(Phase::Verifying);
+        let record = EntryRecord {
+            reference: reference.to_string(),
+            source,
+            platform: self.platform.clone(),
+            conversion: self.conversion,
+            created: now_millis() / 1000,
+            size: 0,
+            sif: None,
+        };
+        let listener = self.listener.clone();
+        blocking(move || {
+            let record = seal(&making.target(), record)?;
+            listener.enter(Phase::Storing);
+            making.finish(&record)
+        })
+        .await
+    }
+
+    /// Makes the SIF file.
+    async fn fill(
+        &self,
+        reference: &Reference,
+        resolved: Resolved,
+        making: &Making,
+    ) -> Result<(), ImageError> {
+        let work = self.work(reference, &making.scratch);
+        let target = making.target();
+        let Resolved { source, found, .. } = resolved;
+        if let (Some(image), Source::Manifest(digest)) = (reference.oci(), &source) {
+            return self
+                .from_registry(image, found, digest, &making.root, &work, &target)
+                .await;
+        }
+        match reference.scheme() {
+            Some(Scheme::Http | Scheme::Https) => {
+                self.from_url(&reference.to_string(), &work, &target).await
+            }
+            Some(scheme) if scheme.is_local() => {
+                let _slot = self.slot(reference, &making.root).await?;
+                let source = reference.to_word(false).to_string_lossy().into_owned();
+                work.make(&target, &source, self.conversion).await
+            }
+            _ => work.pull(&target, self.no_https).await,
+        }
+    }
+
+    /// The sandbox of a SIF file, extracted by one of all that want it.
+    pub(super) async fn extracted(
+        &self,
+        reference: &Reference,
+        sif: &Path,
+        key: &Key,
+        stores: &Arc<Stores>,
+    ) -> Result<InUse, ImageError> {
+        if let Some(entry) = self.find(stores, Form::Sandbox, key).await? {
+            return Ok(entry);
+        }
+        let _turn = self.turn(reference, stores, "sandbox", key).await?;
+        if let Some(entry) = self.find(stores, Form::Sandbox, key).await? {
+            return Ok(entry);
+        }
+        let making = self.begin(stores, Form::Sandbox, key).await?;
+        let _slot = self.slot(reference, &making.root).await?;
+        let work = self.work(reference, &making.scratch);
+        work.extract(sif, &making.target()).await?;
+        let state = sif.display().to_string();
+        let record = EntryRecord {
+            reference: reference.to_string(),
+            source: Source::File(state),
+            platform: self.platform.clone(),
+            conversion: self.conversion,
+            created: now_millis() / 1000,
+            size: 0,
+            sif: None,
+        };
+        blocking(move || {
+            let size = size_of(&making.folder);
+            making.finish(&EntryRecord { size, ..record })
+        })
+        .await
+    }
+
+    async fn begin(
+        &self,
+        stores: &Arc<Stores>,
+        form: Form,
+        key: &Key,
+    ) -> Result<Making, ImageError> {
+        let (stores, key) = (Arc::clone(stores), key.clone());
+        blocking(move || Making::begin(stores, form, key)).await
+    }
+
+    async fn turn(
+        &self,
+        reference: &Reference,
+        stores: &Stores,
+        doing: &str,
+        key: &Key,
+    ) -> Result<Turn, ImageError> {
+        let lock = stores.ours()?.lock(doing, key.as_str());
+        Turn::take(lock, reference, self.limit, &self.listener).await
+    }
+
+    fn work<'a>(&'a self, reference: &'a Reference, scratch: &'a Arc<Scratch>) -> Work<'a> {
+        Work {
+            client: &self.client,
+            reference,
+            platform: &self.platform,
+            scratch,
+            patience: self.patience(reference),
+            listener: &self.listener,
+        }
+    }
+}
+
+/// Checks a SIF file that is finished, lets nobody write to it any more, and has it on disk.
+/// Blocks.
+fn seal(sif: &Path, record: EntryRecord) -> Result<EntryRecord, ImageError> {
+    /// It can be run as a program.
+    const MODE: u32 = 0o555;
+    /// Source: `stat(2)`.
+    const BLOCK: u64 = 512;
+    check(sif)?;
+    let seal = || -> io::Result<(String, u64)> {
+        let digest = Hash::of_file(sif)?;
+        fs::set_permissions(sif, Permissions::from_mode(MODE))?;
+        sync(sif)?;
+        Ok((digest, fs::metadata(sif)?.blocks() * BLOCK))
+    };
+    let (digest, size) = seal().map_err(store_error(sif))?;
+    Ok(EntryRecord {
+        sif: Some(digest),
+        size,
+        ..record
+    })
+}

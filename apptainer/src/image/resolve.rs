@@ -1,0 +1,250 @@
+//! From a name to what it stands for.
+
+use std::time::{Duration, SystemTime};
+
+use super::registry::{Found, RegistryError, UrlFile};
+use super::store::{Form, Key, NameRecord, Source, Stores, Turn, file_state, now_millis};
+use super::{Acquire, ImageError, Phase, Reference, Scheme};
+
+/// When a registry is asked what a name stands for, such as a tag, which may be moved.
+///
+/// The answer is kept in the store. What is named by a digest is never asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PullPolicy {
+    /// Each time.
+    Always,
+    /// When the last answer is older. Where the registry cannot be reached then, and the image
+    /// is there, the old answer goes on to count, with a warning.
+    IfOlderThan(Duration),
+    /// When the image is not there.
+    IfMissing,
+    /// Never: what is not there is an error.
+    Never,
+}
+
+impl Default for PullPolicy {
+    /// When the last answer is older than an hour.
+    fn default() -> Self {
+        Self::IfOlderThan(Duration::from_secs(3600))
+    }
+}
+
+/// What a name stands for, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resolution {
+    /// The digest of the image's manifest, if it is in a registry.
+    pub digest: Option<String>,
+    /// When that was asked for.
+    pub asked: SystemTime,
+    /// Whether the policy wanted a newer answer, and the registry could not be reached.
+    pub is_stale: bool,
+}
+
+/// What an image is to be made from.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) source: Source,
+    pub(super) resolution: Resolution,
+    /// What the registry has just said of it.
+    pub(super) found: Option<Found>,
+}
+
+impl Resolved {
+    fn recorded(record: &NameRecord) -> Self {
+        Self {
+            source: record.source.clone(),
+            resolution: Resolution {
+                digest: digest_of(&record.source),
+                asked: record.asked_at(),
+                is_stale: false,
+            },
+            found: None,
+        }
+    }
+
+    /// What needs nobody's answer.
+    pub(super) fn known(source: Source) -> Self {
+        Self {
+            resolution: Resolution {
+                digest: digest_of(&source),
+                asked: SystemTime::now(),
+                is_stale: false,
+            },
+            source,
+            found: None,
+        }
+    }
+}
+
+fn digest_of(source: &Source) -> Option<String> {
+    match source {
+        Source::Manifest(digest) => Some(digest.clone()),
+        _ => None,
+    }
+}
+
+impl Acquire {
+    /// What is known of a name without asking anybody, where the policy takes that.
+    ///
+    /// Blocks.
+    pub(super) fn recorded(
+        &self,
+        reference: &Reference,
+        stores: &Stores,
+    ) -> Result<Option<Resolved>, ImageError> {
+        if let Some(path) = reference.local_source() {
+            let state =
+                file_state(&path).map_err(|source| ImageError::NotFound { path, source })?;
+            return Ok(Some(Resolved::known(Source::File(state))));
+        }
+        let record = stores.name(&self.name(reference));
+        let is_fixed = reference
+            .oci()
+            .is_some_and(|image| image.digest().is_some());
+        let Some(record) = record else {
+            let digest = reference.oci().and_then(|image| image.digest());
+            return match (self.policy, digest) {
+                // It may be that of an index, and then is not there.
+                (PullPolicy::Never, Some(digest)) => {
+                    Ok(Some(Resolved::known(Source::Manifest(digest.to_owned()))))
+                }
+                (PullPolicy::Never, None) => Err(self.offline(reference)),
+                _ => Ok(None),
+            };
+        };
+        let is_taken = match self.policy {
+            _ if is_fixed => true,
+            PullPolicy::Never => true,
+            PullPolicy::Always => false,
+            // A time to come is a clock's that was set back: nothing is known of it.
+            PullPolicy::IfOlderThan(limit) => {
+                record.asked_at().elapsed().is_ok_and(|age| age <= limit)
+            }
+            PullPolicy::IfMissing => self.has(&record, stores)?,
+        };
+        Ok(is_taken.then(|| Resolved::recorded(&record)))
+    }
+
+    /// Asks what a name stands for, one at a time of all that ask for it.
+    pub(super) async fn ask(
+        &self,
+        reference: &Reference,
+        stores: &Stores,
+    ) -> Result<Resolved, ImageError> {
+        let began = now_millis();
+        let name = self.name(reference);
+        let lock = stores.ours()?.lock("name", name.as_str());
+        let _turn = Turn::take(lock, reference, self.limit, &self.listener).await?;
+        let known = stores.name(&name);
+        // Whoever had it before us may have asked just now.
+        if let Some(record) = known.as_ref().filter(|record| record.asked >= began) {
+            return Ok(Resolved::recorded(record));
+        }
+        self.listener.enter(Phase::Resolving);
+        let known = known.as_ref();
+        let (named, mut resolved) = match self.ask_source(reference, known).await {
+            Ok(answer) => answer,
+            Err(error) => return self.fall_back(error, known, stores),
+        };
+        let record = NameRecord {
+            reference: reference.to_string(),
+            platform: self.platform.clone(),
+            named,
+            source: resolved.source.clone(),
+            asked: now_millis(),
+        };
+        resolved.resolution.asked = record.asked_at();
+        stores.write_name(&name, &record)?;
+        Ok(resolved)
+    }
+
+    /// The old answer, where that may still count.
+    fn fall_back(
+        &self,
+        error: ImageError,
+        known: Option<&NameRecord>,
+        stores: &Stores,
+    ) -> Result<Resolved, ImageError> {
+        let is_unreachable = match &error {
+            ImageError::Registry { source, .. } => source.is_unreachable() || source.may_pass(),
+            ImageError::TimedOut { .. } => true,
+            _ => false,
+        };
+        let Some(record) = known.filter(|_| is_unreachable) else {
+            return Err(error);
+        };
+        if !matches!(self.policy, PullPolicy::IfOlderThan(_)) || !self.has(record, stores)? {
+            return Err(error);
+        }
+        tracing::warn!(%error, reference = record.reference, "an image is used as it was when it was last asked for");
+        let mut resolved = Resolved::recorded(record);
+        resolved.resolution.is_stale = true;
+        Ok(resolved)
+    }
+
+    /// What a server says of a name: the digest that the name itself has, and what it leads to.
+    async fn ask_source(
+        &self,
+        reference: &Reference,
+        known: Option<&NameRecord>,
+    ) -> Result<(Option<String>, Resolved), ImageError> {
+        let failed = |source: RegistryError| ImageError::registry(reference, source);
+        if let Some(image) = reference.oci() {
+            let sessions = self.sessions(image).await.map_err(failed)?;
+            let name = image.digest().or(image.tag()).unwrap_or("latest");
+            let patience = self.patience(reference);
+            let answer = patience.ask(|| async {
+                // What has not changed need not be read again.
+                if let Some(known) = known.filter(|known| known.named.is_some()) {
+                    let digest = sessions.digest(name).await?;
+                    if digest.is_some() && digest == known.named {
+                        return Ok((digest, Resolved::known(known.source.clone())));
+                    }
+                }
+                let found = sessions.image(name, &self.platform).await?;
+                let mut resolved = Resolved::known(Source::Manifest(found.digest.clone()));
+                let named = found.named.clone();
+                resolved.found = Some(found);
+                Ok((Some(named), resolved))
+            });
+            return answer.await;
+        }
+        let uri = reference.to_string();
+        let time = now_millis();
+        if matches!(reference.scheme(), Some(Scheme::Http | Scheme::Https)) {
+            let patience = self.patience(reference);
+            let file = patience.ask(|| UrlFile::ask(&self.client, &uri));
+            if let Some(validator) = file.await?.validator {
+                let source = Source::Url {
+                    url: uri,
+                    validator,
+                };
+                return Ok((None, Resolved::known(source)));
+            }
+        }
+        // Nobody tells whether it has changed: it is taken for having done so.
+        Ok((None, Resolved::known(Source::At { uri, time })))
+    }
+
+    fn has(&self, record: &NameRecord, stores: &Stores) -> Result<bool, ImageError> {
+        let key = self.key(&record.source);
+        Ok(stores.find(Form::Sif, &key)?.is_some())
+    }
+
+    fn name(&self, reference: &Reference) -> Key {
+        Key::of_name(reference, &self.platform)
+    }
+
+    pub(super) fn key(&self, source: &Source) -> Key {
+        Key::of_image(source, &self.platform, &self.conversion)
+    }
+
+    pub(super) fn offline(&self, reference: &Reference) -> ImageError {
+        ImageError::Offline {
+            reference: reference.to_string(),
+            platform: self.platform.clone(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What lies where in a store.
+//!
+//! ```text
+//! STORE/v1/names/KEY.json             what a reference led to, and when it was asked for
+//! STORE/v1/images/KEY/entry.json      what an image is; its time is that of its last use
+//! STORE/v1/images/KEY/image.sif       the image
+//! STORE/v1/images/KEY/pinned          there where it is not to be pruned
+//! STORE/v1/sandboxes/KEY/entry.json   the same of an image extracted, where SIF files
+//! STORE/v1/sandboxes/KEY/root/        cannot be run
+//! STORE/v1/blobs/DIGEST               layers of images that are not finished
+//! STORE/v1/blobs/DIGEST.part          such that have come in part
+//! STORE/v1/locks/                     who does what, for as long as it does
+//! STORE/v1/work/                      what is not finished, each directory with its lock
+//! ```
+//!
+//! `STORE` is the directory that was chosen; where that is one that many may write to, with the
+//! sticky bit, it is the directory in it that is named by the number of the user.
+//!
+//! An entry is made in `work` and renamed into place, so what is there is whole. Whoever uses
+//! one holds a shared lock on its `entry.json`, and whoever takes one away has that lock alone.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::access::create;
+use super::key::Key;
+use super::scratch::{self, Scratch};
+use super::store_error;
+use crate::image::ImageError;
+
+/// A directory of images, of one user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::image) struct Root {
+    path: PathBuf,
+}
+
+/// What an image in a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Form {
+    /// A SIF file.
+    Sif,
+    /// A directory that a SIF file was extracted into, where such cannot be run.
+    Sandbox,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 2] = [Self::Sif, Self::Sandbox];
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Sif => "images",
+            Self::Sandbox => "sandboxes",
+        }
+    }
+
+    /// The name in an entry of what Apptainer is given to run.
+    pub(in crate::image) fn content(self) -> &'static str {
+        match self {
+            Self::Sif => "image.sif",
+            Self::Sandbox => "root",
+        }
+    }
+}
+
+impl Root {
+    pub(super) fn new(store: &Path) -> Self {
+        Self {
+            path: store.join("v1"),
+        }
+    }
+
+    pub(in crate::image) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn entries(&self, form: Form) -> PathBuf {
+        self.path.join(form.folder())
+    }
+
+    pub(in crate::image) fn entry(&self, form: Form, key: &Key) -> PathBuf {
+        self.entries(form).join(key.as_str())
+    }
+
+    pub(super) fn names(&self) -> PathBuf {
+        self.path.join("names")
+    }
+
+    pub(super) fn name(&self, key: &Key) -> PathBuf {
+        self.names().join(format!("{}.json", key.as_str()))
+    }
+
+    pub(in crate::image) fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
+    pub(super) fn locks(&self) -> PathBuf {
+        self.path.join("locks")
+    }
+
+    /// What whoever does this holds meanwhile.
+    pub(in crate::image) fn lock(&self, doing: &str, what: &str) -> PathBuf {
+        self.locks().join(format!("{doing}-{what}"))
+    }
+
+    pub(super) fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// Makes what is not there, and removes what killed processes left.
+    pub(in crate::image) fn prepare(&self) -> Result<(), ImageError> {
+        let folders = [self.names(), self.blobs(), self.locks(), self.work()];
+        for folder in folders
+            .into_iter()
+            .chain(Form::ALL.map(|form| self.entries(form)))
+        {
+            create(&folder).map_err(store_error(&folder))?;
+        }
+        self.sweep()
+    }
+
+    pub(super) fn sweep(&self) -> Result<(), ImageError> {
+        scratch::sweep(&self.work()).map_err(store_error(&self.work()))
+    }
+
+    /// A directory to work in.
+    pub(in crate::image) fn scratch(&self) -> Result<Scratch, ImageError> {
+        Scratch::new(&self.work()).map_err(store_error(&self.work()))
+    }
+
+    /// Puts the entry that was made at `made` into place, whole or not at all.
+    ///
+    /// Another process may have been faster; then its is as good.
+    pub(in crate::image) fn publish(
+        &self,
+        made: &Path,
+        form: Form,
+        key: &Key,
+    ) -> Result<(), ImageError> {
+        let entry = self.entry(form, key);
+        rename_unless_there(made, &entry)
+            .and_then(|()| sync(&self.entries(form)))
+            .map_err(store_error(&entry))
+    }
+}
+
+fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        renamed => renamed,
+    }
+}
+
+pub(in crate::image) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
