@@ -8,6 +8,7 @@ mod pull;
 mod reference;
 mod rootfs;
 mod scratch;
+mod signature;
 mod store;
 mod turn;
 
@@ -25,6 +26,9 @@ pub use oci_reference::{OciReference, OciReferenceError};
 pub use progress::{Phase, Progress};
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use rootfs::Rootfs;
+pub use signature::{
+    Fingerprint, FingerprintError, SignatureError, SignaturePolicy, Signatures, Signer, Trust,
+};
 pub use turn::Holder;
 
 /// An image that is on this machine and can be run. Cheap to clone.
