@@ -11,6 +11,9 @@ use super::{Fingerprint, Signer};
 /// (`/etc/apptainer/global-pgp-public`). No key server is asked, and signatures in the format
 /// of Singularity before 3.6, which can be forged, count for nothing.
 ///
+/// A signature says who made an image and not which it is: another of the same signer will do
+/// as well, one with less in it too. A digest in the reference says which.
+///
 /// ```
 /// use apptainer::image::SignaturePolicy;
 ///
