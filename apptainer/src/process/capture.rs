@@ -140,3 +140,92 @@ async fn read_both(
     tokio::try_join!(whole, end)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+    use apptainer_sys::command::Verify;
+    use apptainer_sys::process::{Pid, PidFd, Signal};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A client of a program that is this script.
+    async fn client(folder: &Path, script: &str) -> Apptainer {
+        let program = folder.join("apptainer");
+        let version = "if [ \"$1\" = --version ]; then echo apptainer version 1.4.5; exit; fi";
+        fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let builder = Apptainer::builder().program(program);
+        let builder = builder.config_dir(folder).store_dir(folder);
+        builder.build().await.unwrap()
+    }
+
+    async fn run(script: &str, limit: Duration) -> Result<Captured, CaptureError> {
+        let folder = tempfile::tempdir().unwrap();
+        let client = client(folder.path(), script).await;
+        output(&client, &Verify::new("a.sif"), limit).await
+    }
+
+    fn pid(text: &str) -> Pid {
+        Pid::try_from(text.trim().parse::<u32>().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_run_writes_and_how_it_ends_is_kept() {
+        let script = "printf '%s ' \"$@\"; echo 'FATAL:   no' >&2; exit 255";
+        let captured = run(script, LONG).await.unwrap();
+        assert_eq!(captured.stdout, b"--silent --nocolor verify a.sif ");
+        assert_eq!(captured.exit, Exit::Code(255));
+        let failure = captured.into_failure();
+        assert_eq!(failure.failure.message, "no");
+        assert_eq!(failure.stderr, "FATAL:   no\n");
+    }
+
+    #[tokio::test]
+    async fn more_than_a_pipe_holds_is_read_whole() {
+        let script = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2";
+        let captured = run(script, LONG).await.unwrap();
+        assert_eq!(captured.stdout.len(), 3_000_000);
+        assert!(captured.exit.success());
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_outlives_it_is_not_waited_for() {
+        let captured = run("sleep 300 & echo $!", LONG).await.unwrap();
+        let helper = PidFd::open(pid(&String::from_utf8(captured.stdout).unwrap())).unwrap();
+        helper.signal(Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_or_writes_without_end_is_given_up() {
+        let late = run("exec sleep 300", Duration::from_millis(100)).await;
+        assert!(matches!(late, Err(CaptureError::TimedOut)));
+        let endless = run("exec yes", LONG).await;
+        assert!(matches!(endless, Err(CaptureError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn dropped_midway_it_is_killed() {
+        let script = "cd $APPTAINER_CONFIGDIR; echo $$ > new; mv new pid; exec sleep 300";
+        let folder = tempfile::tempdir().unwrap();
+        let client = client(folder.path(), script).await;
+        let command = Verify::new("a.sif");
+        let started = async {
+            loop {
+                if let Ok(text) = fs::read_to_string(folder.path().join("pid")) {
+                    return PidFd::open(pid(&text)).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let program = tokio::select! {
+            program = started => program,
+            done = output(&client, &command, LONG) => panic!("{done:?}"),
+        };
+        assert!(program.wait_ended(Some(LONG)).unwrap());
+    }
+}
