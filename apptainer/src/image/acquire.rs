@@ -15,7 +15,7 @@ use super::progress::{Listener, Phase, Progress};
 use super::store::{Form, InUse, Key, Stores};
 use super::{
     Compression, Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference,
-    ReferenceError, Resolution, Rootfs, deadline,
+    ReferenceError, Resolution, Rootfs, SignaturePolicy, Signatures, deadline, signature,
 };
 use crate::Apptainer;
 use crate::blocking::blocking;
@@ -36,6 +36,7 @@ pub struct Acquire {
     pub(super) limit: Duration,
     pub(super) no_https: bool,
     retries: u32,
+    signatures: SignaturePolicy,
     pub(super) listener: Listener,
 }
 
@@ -68,6 +69,7 @@ impl Apptainer {
             limit: Duration::from_secs(3600),
             no_https: false,
             retries: 3,
+            signatures: SignaturePolicy::default(),
             listener: Listener::default(),
         }
     }
@@ -93,6 +95,15 @@ impl Acquire {
     /// by itself, otherwise.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.conversion.compression = Some(compression);
+        self
+    }
+
+    /// Who must have signed the image: it need not be signed, otherwise.
+    ///
+    /// It is checked each time, of what is in the store too. What is made of layers is never
+    /// signed.
+    pub fn signatures(mut self, policy: SignaturePolicy) -> Self {
+        self.signatures = policy;
         self
     }
 
@@ -144,6 +155,7 @@ impl Acquire {
                 client: self.client.clone(),
                 reference: reference.clone(),
                 resolution: None,
+                signatures: self.check_signatures(&path).await?,
                 sif: None,
                 path,
                 rootfs: Rootfs::Sandbox,
@@ -201,6 +213,7 @@ impl Acquire {
             client: self.client.clone(),
             reference: reference.clone(),
             resolution,
+            signatures: self.check_signatures(&sif).await?,
             path: sif.clone(),
             sif: Some(sif),
             rootfs,
@@ -214,6 +227,15 @@ impl Acquire {
             image.in_use.push(sandbox);
         }
         Ok(Image::new(image))
+    }
+
+    async fn check_signatures(&self, image: &Path) -> Result<Signatures, ImageError> {
+        if self.signatures == SignaturePolicy::Ignore {
+            return Ok(Signatures::default());
+        }
+        self.listener.enter(Phase::Verifying);
+        let checked = signature::check(&self.client, image, &self.signatures, self.limit);
+        Ok(checked.await?)
     }
 
     pub(super) async fn stores(&self) -> Result<Arc<Stores>, ImageError> {

@@ -9,7 +9,7 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::sif::SifError;
 
-use super::{Holder, Platform, Reference, ReferenceError, RegistryError};
+use super::{Holder, Platform, Reference, ReferenceError, RegistryError, SignatureError};
 use crate::error::ApptainerFailure;
 
 /// An image could not be had. The store is as it was.
@@ -49,6 +49,9 @@ pub enum ImageError {
         /// What went wrong.
         failure: Box<ApptainerFailure>,
     },
+    /// It is not signed as it has to be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// It took longer than it might.
     #[error(
         "get the image {reference}: it took longer than {limit:?}; allow it more time, or see whether the registry answers"

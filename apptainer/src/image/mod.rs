@@ -16,6 +16,7 @@ mod reference;
 pub(crate) mod registry;
 mod resolve;
 mod rootfs;
+mod signature;
 mod slots;
 pub(crate) mod store;
 
@@ -39,6 +40,9 @@ pub use reference::{Reference, ReferenceError, Scheme};
 pub use registry::{CertificateError, CredentialError, HelperProblem, RegistryError};
 pub use resolve::{PullPolicy, Resolution};
 pub use rootfs::Rootfs;
+pub use signature::{
+    Fingerprint, FingerprintError, SignatureError, SignaturePolicy, Signatures, Signer, Trust,
+};
 pub use store::{Damage, Form, Holder, Prune, Pruned, Store, StoredImage, Usage};
 
 use conversion::Conversion;
@@ -61,6 +65,7 @@ struct Inner {
     sif: Option<PathBuf>,
     path: PathBuf,
     rootfs: Rootfs,
+    signatures: Signatures,
     /// What the store is not to take away.
     in_use: Vec<InUse>,
 }
@@ -103,6 +108,11 @@ impl Image {
     /// The SIF file, if it is one; also where a sandbox made of it is run.
     pub fn sif(&self) -> Option<&Path> {
         self.inner.sif.as_deref()
+    }
+
+    /// Who signed it, as far as [that was asked for](Acquire::signatures).
+    pub fn signatures(&self) -> &Signatures {
+        &self.inner.signatures
     }
 
     /// How its files reach the container.

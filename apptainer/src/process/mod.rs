@@ -1,5 +1,6 @@
 //! Processes of `apptainer`, awaited, and ended without leaving anything.
 
+mod capture;
 mod end;
 mod ended;
 mod reaper;
@@ -7,6 +8,7 @@ mod root;
 mod running;
 mod tail;
 
+pub(crate) use capture::{CaptureError, output};
 pub(crate) use ended::Ended;
 pub(crate) use root::Root;
 pub(crate) use running::{OnDrop, Running};

@@ -20,6 +20,7 @@ mod instance_failures;
 mod kill;
 mod output;
 mod registry_trouble;
+mod signature;
 mod stray;
 mod stream;
 mod stream_link;
