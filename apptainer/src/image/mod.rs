@@ -27,6 +27,8 @@ pub use reference::{Reference, ReferenceError, Scheme};
 pub use rootfs::Rootfs;
 pub use turn::Holder;
 
+pub use crate::lock::Locking;
+
 /// An image that is on this machine and can be run. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Image {

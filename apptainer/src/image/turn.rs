@@ -16,7 +16,7 @@ use super::progress::Listener;
 use super::store::{Key, Store, store_error};
 use super::{ImageError, Reference, deadline};
 use crate::blocking::blocking;
-use crate::lock::FileLock;
+use crate::lock::{FileLock, Locking};
 
 /// The right to fill an entry, which one has at a time of all threads and processes that use
 /// the store. It ends when this is dropped, or the process is killed.
@@ -39,6 +39,9 @@ pub struct Holder {
     /// Its pid there.
     pub pid: u32,
 }
+
+/// The kind of lock that a store has.
+const LOCKING: Locking = Locking::Flock;
 
 /// How long to wait before looking again whether another process has finished.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -105,7 +108,7 @@ fn local(path: &Path) -> Arc<tokio::sync::Mutex<()>> {
 
 /// The lock at this path with our name in it; or who has it, where that can be read.
 fn try_take(path: &Path) -> io::Result<Result<FileLock, Option<Holder>>> {
-    if let Some(lock) = FileLock::try_take(path)? {
+    if let Some(lock) = FileLock::try_take(path, LOCKING)? {
         lock.write(&serde_json::to_vec(&Holder::me())?)?;
         return Ok(Ok(lock));
     }
@@ -116,7 +119,7 @@ impl Holder {
     /// Who has the lock at this path, where that can be read: it may be just being written, or
     /// have been removed.
     fn of(path: &Path) -> Option<Self> {
-        let written = std::fs::read(path).ok()?;
+        let written = FileLock::read(path, LOCKING).ok()?;
         serde_json::from_slice(&written).ok()
     }
 

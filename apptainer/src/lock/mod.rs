@@ -1,0 +1,18 @@
+//! Locks that are files, of which nothing stays behind.
+//!
+//! One that counts between nodes is a [flock](flock) where the file system passes those on,
+//! and else a [lease](lease).
+
+mod detect;
+mod face;
+mod flock;
+mod lease;
+mod locking;
+mod mountinfo;
+mod renewal;
+mod term;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use face::FileLock;
+pub use locking::Locking;
