@@ -108,7 +108,7 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    const LENGTH: Duration = Duration::from_secs(60);
+    const LENGTH: Duration = Duration::from_secs(12);
 
     fn term(renewed_ago: Duration) -> (tempfile::TempDir, Term) {
         let folder = tempfile::tempdir().unwrap();

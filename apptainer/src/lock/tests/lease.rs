@@ -65,11 +65,10 @@ fn a_killed_holder_loses_its_lease() {
 fn a_stopped_holder_loses_its_lease_and_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web");
-    let mut other = Other::new(&path, Locking::Lease, SHORT);
+    let mut other = Other::new(&path, Locking::Lease, 2 * SHORT);
     assert_eq!(other.ask("take"), "true");
     other.signal("STOP");
-    // It is held for longer than the test takes, unless somebody takes it away.
-    let lock = take_when_over(&path, SHORT);
+    let lock = take_when_over(&path, 2 * SHORT);
     lock.write(b"me").unwrap();
     other.signal("CONT");
     assert_eq!(other.ask("is held"), "false");
@@ -96,6 +95,43 @@ fn a_live_holder_keeps_its_lease() {
     assert_eq!(other.ask("is held"), "true");
     other.ask("drop");
     assert!(try_take(&path, LENGTH).is_some());
+}
+
+#[test]
+fn no_two_hold_it_at_whatever_moment_they_are_stopped() {
+    const LENGTH: Duration = Duration::from_millis(400);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web");
+    let new = |_| Other::new(&path, Locking::Lease, LENGTH);
+    let mut others: Vec<_> = (0..4).map(new).collect();
+    for other in &mut others {
+        other.send("hold");
+    }
+    let began = Instant::now();
+    for round in 0_usize.. {
+        if began.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+        // Two at a time, for some of a length up to one and a half.
+        let two = [&others[round % 4], &others[(round / 3 + 1) % 4]];
+        two.iter().for_each(|other| other.signal("STOP"));
+        let pause = u32::try_from(round * 7 % 15 + 1).unwrap();
+        std::thread::sleep(LENGTH / 10 * pause);
+        two.iter().for_each(|other| other.signal("CONT"));
+        std::thread::sleep(LENGTH / 20);
+    }
+    let mut times = Vec::new();
+    for other in &mut others {
+        for time in other.answer().split_terminator(',') {
+            let (from, until) = time.split_once(' ').unwrap();
+            times.push([from, until].map(|time| time.parse::<u128>().unwrap()));
+        }
+    }
+    times.sort_unstable();
+    assert!(times.len() > 1);
+    for pair in times.windows(2) {
+        assert!(pair[0][1] <= pair[1][0], "{pair:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Another process that takes locks: this test program once more.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::{FileLock, Locking};
 
@@ -98,10 +99,37 @@ fn is_another_process() {
                 "dropped".to_owned()
             }
             "count" => count(&path.with_extension("count"), take).to_string(),
+            "hold" => hold(take),
             request => panic!("{request}"),
         };
         eprintln!("{answer}");
     }
+}
+
+/// Takes the lock again and again for a few seconds, and returns from when until when it had it,
+/// in nanoseconds, as far as it was told.
+fn hold(take: impl Fn() -> Option<FileLock>) -> String {
+    let now = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let began = Instant::now();
+    let mut times = String::new();
+    while began.elapsed() < Duration::from_secs(6) {
+        let Some(lock) = take() else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        let from = now();
+        let mut until = from;
+        while until < from + 300_000_000 {
+            let asked = now();
+            if !lock.is_held() {
+                break;
+            }
+            until = asked;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = write!(times, "{from} {until},");
+    }
+    times
 }
 
 /// Adds one to the number in a file as often as it gets the lock, and returns how often.
