@@ -52,25 +52,21 @@ fn counts_everywhere(mount: &Mount<'_>) -> bool {
         "nfs" | "nfs4" => !["nolock", "local_lock=flock", "local_lock=all"]
             .into_iter()
             .any(has),
-        // flock(2): on SMB they count since Linux 5.5, but keep others from reading, too: nobody
-        // could see who has one. mount.cifs(8): with `nobrl` they are not passed on at all.
-        "cifs" | "smb3" => false,
         // Documentation/filesystems/ocfs2.rst and gfs2(5): with `localflocks` the kernel does it
         // alone.
         "ocfs2" | "gfs2" => !has("localflocks"),
         // Linux's fs/afs/super.c: with `flock=local` the server is not asked.
         "afs" => !has("flock=local"),
-        // Client configuration: `tuneUseGlobalFileLocks` is off by default, and what it is does
-        // not show in the mount options.
-        "beegfs" => false,
-        // Measured by others on two nodes that had one flock at the same time, while fcntl(2)'s
-        // locks counted: ibm-granite/granite.build#330, versity/versitygw#2351.
-        "gpfs" => false,
-        // hw/9pfs/9p.c in QEMU: says yes to every lock, for it expects one client.
-        "9p" => false,
-        // `fuse_file_flock` in Linux's fs/fuse/file.c: they are the kernel's own unless the server
-        // has asked for them, which does not show. A `fuseblk` is a disk.
-        "fuse" | "virtiofs" => false,
+        // On these, or on some of them as far as one can see, they count on one node:
+        // - SMB passes them on since Linux 5.5, but then keeps others from reading, too (flock(2)),
+        //   and with `nobrl` does not (mount.cifs(8)).
+        // - BeeGFS does with `tuneUseGlobalFileLocks`, which is off by default and is not shown.
+        // - GPFS granted one on two nodes, other than fcntl(2)'s, where it was measured:
+        //   ibm-granite/granite.build#330, versity/versitygw#2351.
+        // - QEMU says yes to every lock over 9p, for it expects one client (hw/9pfs/9p.c).
+        // - FUSE has the kernel's own unless the server has asked for them, which is not shown
+        //   (`fuse_file_flock` in fs/fuse/file.c). A `fuseblk` is a disk.
+        "cifs" | "smb3" | "beegfs" | "gpfs" | "9p" | "fuse" | "virtiofs" => false,
         kind => !kind.starts_with("fuse."),
     }
 }

@@ -40,6 +40,8 @@
 //!
 //! - Lustre has its clients give the times (`ll_setattr_raw` in its llite). A live holder's lease is
 //!   safe there while the clocks of its nodes are less than two thirds of a length apart.
+//! - A client that answers what it remembers, as NFS does with `nocto` and FUSE may, must not do so
+//!   for longer than that either.
 //! - That is also how far the clock of a file system may be put forward while a lease is held.
 //! - What a holder does with its lease is its own affair: one that slept has to ask whether it is
 //!   still held before it does something that cannot be undone.

@@ -15,7 +15,7 @@ impl<'a> Mount<'a> {
         // Paths are bytes of any kind, so that it is text in its lines only, if at all.
         let lines = mounts.split(|byte| *byte == b'\n');
         lines
-            .filter_map(|line| parse(line))
+            .filter_map(parse)
             .find_map(|(found, mount)| (found == id).then_some(mount))
     }
 

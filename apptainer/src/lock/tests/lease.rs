@@ -114,10 +114,14 @@ fn no_two_hold_it_at_whatever_moment_they_are_stopped() {
         }
         // Two at a time, for some of a length up to one and a half.
         let two = [&others[round % 4], &others[(round / 3 + 1) % 4]];
-        two.iter().for_each(|other| other.signal("STOP"));
+        for other in two {
+            other.signal("STOP");
+        }
         let pause = u32::try_from(round * 7 % 15 + 1).unwrap();
         std::thread::sleep(LENGTH / 10 * pause);
-        two.iter().for_each(|other| other.signal("CONT"));
+        for other in two {
+            other.signal("CONT");
+        }
         std::thread::sleep(LENGTH / 20);
     }
     let mut times = Vec::new();
