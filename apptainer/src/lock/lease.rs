@@ -143,8 +143,10 @@ impl Lease {
         }
         let lease = Self::begin(folder, file, length, started)?;
         // What the one before had to say.
-        lease.write(b"")?;
-        Ok(Some(lease))
+        match lease.write(b"") {
+            Err(error) if is_gone(&error) => Ok(None),
+            written => written.map(|()| Some(lease)),
+        }
     }
 
     fn begin(
@@ -213,16 +215,18 @@ fn token() -> io::Result<String> {
 /// client leaves a file there for a while that was removed while somebody read it; if it stays, it
 /// is over like any other.
 fn tokens(folder: &Path) -> io::Result<Vec<OsString>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if is_gone(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut tokens = entries
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<io::Result<Vec<_>>>()?;
-    tokens.sort_unstable();
-    Ok(tokens)
+    let entries = fs::read_dir(folder).and_then(|entries| {
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        names.collect::<io::Result<Vec<_>>>()
+    });
+    match entries {
+        Ok(mut tokens) => {
+            tokens.sort_unstable();
+            Ok(tokens)
+        }
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 fn are_over(folder: &Path, tokens: &[OsString], length: Duration) -> io::Result<bool> {
