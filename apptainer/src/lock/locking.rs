@@ -15,9 +15,8 @@ use super::detect;
 /// use apptainer::image::Locking;
 ///
 /// let folder = std::env::temp_dir();
-/// match Locking::detect(&folder)? {
-///     Locking::Flock => println!("{} has locks", folder.display()),
-///     Locking::Lease => println!("{} needs leases", folder.display()),
+/// if Locking::detect(&folder)? == Locking::Lease {
+///     println!("a killed process keeps others waiting for a minute here");
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```

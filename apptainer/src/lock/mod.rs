@@ -1,7 +1,7 @@
 //! Locks that are files, of which nothing stays behind.
 //!
-//! One that counts between nodes is a [flock](flock) where the file system passes those on,
-//! and else a [lease](lease).
+//! One that counts between nodes is a [flock] where the file system passes those on,
+//! and else a [lease].
 
 mod detect;
 mod face;
