@@ -12,7 +12,7 @@ use apptainer_sys::{Install, InstallError, Version};
 use crate::blocking::blocking;
 use crate::image::registry;
 use crate::image::store::{Access, Stores};
-use crate::image::{ImageError, Rootfs};
+use crate::image::{ImageError, Locking, Rootfs};
 
 /// An Apptainer to work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ struct Inner {
     access: Access,
     registries: registry::Settings,
     conversions: usize,
+    locking: Option<Locking>,
     stores: Mutex<Option<Arc<Stores>>>,
     rootfs: OnceLock<Rootfs>,
 }
@@ -44,6 +45,7 @@ pub struct Builder {
     trusted: Vec<u32>,
     registries: registry::Settings,
     conversions: Option<usize>,
+    locking: Option<Locking>,
 }
 
 impl Apptainer {
@@ -93,7 +95,12 @@ impl Apptainer {
         if let Some(stores) = &*stores {
             return Ok(Arc::clone(stores));
         }
-        let opened = Stores::open(&inner.store_dir, &inner.shared_stores, &inner.access)?;
+        let opened = Stores::open(
+            &inner.store_dir,
+            &inner.shared_stores,
+            &inner.access,
+            inner.locking,
+        )?;
         Ok(Arc::clone(stores.insert(Arc::new(opened))))
     }
 
@@ -159,6 +166,13 @@ impl Builder {
     /// users write to. Root is always trusted.
     pub fn trust_user(mut self, user: u32) -> Self {
         self.trusted.push(user);
+        self
+    }
+
+    /// Which kind of lock the store is to have, where it is new: what counts on all nodes that
+    /// share its file system, as far as that [can be found out](Locking::detect), otherwise.
+    pub fn locking(mut self, locking: Locking) -> Self {
+        self.locking = Some(locking);
         self
     }
 
@@ -249,6 +263,7 @@ impl Builder {
                 access: Access::new(&self.trusted),
                 registries: self.registries,
                 conversions: self.conversions.unwrap_or_else(default_conversions),
+                locking: self.locking,
                 stores: Mutex::default(),
                 rootfs: OnceLock::new(),
             }),

@@ -1,5 +1,6 @@
 //! A command that an `apptainer exec` of its own runs.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
@@ -61,6 +62,11 @@ impl Cli {
             };
             while matches!(poll_fn(read).await, Ok(1..)) {}
         });
+    }
+
+    /// Keeps `value` until it has ended.
+    pub(super) fn keep(&mut self, value: impl Any + Send) {
+        self.running.keep(value);
     }
 
     pub(super) fn root(&self) -> Option<&Root> {

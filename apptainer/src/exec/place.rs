@@ -9,8 +9,8 @@ use apptainer_sys::process::Spawn;
 
 use super::ExecError;
 use super::link::{Slot, Transport};
-use crate::Apptainer;
 use crate::container::{Container, Settings};
+use crate::{Apptainer, Image};
 
 /// Where a command runs: an image or an instance, in Apptainer's words, and what
 /// is settled for all commands there.
@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) client: Apptainer,
     pub(crate) image: OsString,
     pub(crate) settings: Settings,
+    /// What the store is not to take away meanwhile.
+    pub(crate) uses: Option<Image>,
 }
 
 /// By which way a command gets to where it runs.
@@ -38,6 +40,7 @@ impl Container {
             client: self.client().clone(),
             image: self.image().path().as_os_str().to_owned(),
             settings: self.settings.clone(),
+            uses: Some(self.image().clone()),
         }
     }
 }

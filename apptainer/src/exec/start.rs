@@ -212,7 +212,10 @@ impl Command {
             .stdin(stdin.to_sys()?)
             .stdout(stdout.to_sys()?)
             .stderr(stderr.to_sys()?);
-        let (cli, pipes, tail) = Cli::spawn(process, self.on_drop())?;
+        let (mut cli, pipes, tail) = Cli::spawn(process, self.on_drop())?;
+        if let Some(image) = &place.uses {
+            cli.keep(image.clone());
+        }
         let mut child = Child::cli(cli, pipes, tail)?;
         if is_discarded {
             child.discard_stderr();

@@ -11,10 +11,9 @@ use super::digest::Hash;
 use super::layout::{Layout, link};
 use super::patience::Patience;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
-use super::store::{Root, Turn, store_error};
+use super::store::{Holder, Root, Turn, store_error};
 use super::{Acquire, ImageError, OciReference, Phase, Reference};
 use crate::blocking::blocking;
-use crate::lock::FileLock;
 
 /// A place in a layout and what belongs there.
 struct Wanted<'a> {
@@ -140,13 +139,22 @@ impl Fetch<'_> {
         let listener = &self.acquire.listener;
         let lock = self.root.lock("blob", &name);
         let turn = Turn::take(lock, self.reference, self.patience.limit, listener).await?;
-        let held: Held = Arc::new(turn);
+        let turn = Arc::new(turn);
+        let held: Held = Arc::clone(&turn) as Held;
         let path = self.root.blobs().join(name);
         if !is_there(path.clone(), blob).await? {
             let part = path.with_extension("part");
             let told = |bytes| listener.fetched(index, bytes);
             let fetch = || self.sessions.fetch(blob, &part, &held, &told);
             attempt(self.reference, self.patience, &part, fetch).await?;
+            // Somebody else may have begun to write to it, too.
+            if !turn.is_held() {
+                return Err(ImageError::Held {
+                    reference: self.reference.to_string(),
+                    holder: Holder::me(),
+                    limit: self.patience.limit,
+                });
+            }
             fs::rename(&part, &path).map_err(store_error(&path))?;
         }
         listener.fetched(index, blob.size);
@@ -162,7 +170,7 @@ impl Fetch<'_> {
         let root = self.root.clone();
         blocking(move || {
             for name in names {
-                if let Ok(Some(_lock)) = FileLock::try_take(&root.lock("blob", &name)) {
+                if let Ok(Ok(_lock)) = root.lock("blob", &name).try_take() {
                     let _ = fs::remove_file(root.blobs().join(name));
                 }
             }

@@ -20,12 +20,12 @@ mod signature;
 mod slots;
 pub(crate) mod store;
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use apptainer_sys::process::Spawn;
 use tokio::time::Instant;
 
 use crate::Apptainer;
@@ -47,6 +47,8 @@ pub use store::{Damage, Form, Holder, Prune, Pruned, Store, StoredImage, Usage};
 
 use conversion::Conversion;
 use store::InUse;
+
+pub use crate::lock::Locking;
 
 /// An image that is on this machine and can be run. Cheap to clone.
 ///
@@ -120,10 +122,21 @@ impl Image {
         self.inner.rootfs
     }
 
-    /// Locks for a process that may outlive this one, by which the image stays.
-    pub(crate) fn locks(&self) -> io::Result<Vec<OwnedFd>> {
-        let locks = self.inner.in_use.iter().map(InUse::lock);
-        locks.filter_map(Result::transpose).collect()
+    /// Gives locks to a process that may outlive this one, by which the image stays for as long
+    /// as that runs.
+    pub(crate) fn lend(&self, spawn: &mut Spawn) {
+        /// The first of their numbers: after those of an agent.
+        const FIRST: RawFd = 203;
+        for (number, entry) in (FIRST..).zip(&self.inner.in_use) {
+            match entry.lock() {
+                Ok(Some(lock)) => {
+                    spawn.inherit(lock, number);
+                }
+                Ok(None) => {}
+                // Somebody has removed it by hand, which Apptainer will say.
+                Err(error) => tracing::debug!(%error, "an image in use cannot be locked"),
+            }
+        }
     }
 
     pub(crate) fn client(&self) -> &Apptainer {

@@ -53,8 +53,8 @@ fn try_take(root: &Root, most: usize) -> io::Result<Result<FileLock, Option<Hold
     let host = host_name()?;
     let mut holder = None;
     for number in 0..most {
-        let path = root.lock("making", &format!("{}-{number}", host.to_string_lossy()));
-        match Holder::try_take(&path)? {
+        let lock = root.lock("making", &format!("{}-{number}", host.to_string_lossy()));
+        match lock.try_take()? {
             Ok(lock) => return Ok(Ok(lock)),
             Err(other) => holder = holder.or(other),
         }

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use apptainer_sys::state::{ConfigDir, host_name};
 
-use crate::lock::FileLock;
+use crate::lock::{FileLock, Locking};
 
 /// Takes the lock that is held while an instance of this name is being started; `None` when
 /// somebody has it.
@@ -17,5 +17,7 @@ pub(super) fn try_lock(config: &ConfigDir, name: &str) -> io::Result<Option<File
     let starting = config.path().join("apptainer-rs/starting");
     let folder = starting.join(host_name()?);
     fs::create_dir_all(&folder)?;
-    FileLock::try_take(&folder.join(name))
+    // The folder is this node's own, so that it does not matter whether others see its locks.
+    let locking = Locking::on_this_node(&folder)?;
+    FileLock::try_take(&folder.join(name), locking)
 }

@@ -45,6 +45,7 @@ impl Instance {
             client: container.client().clone(),
             image: format!("instance://{name}").into(),
             settings: container.settings.for_joining(),
+            uses: None,
         };
         Self {
             client: container.client().clone(),

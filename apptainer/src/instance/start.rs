@@ -125,6 +125,7 @@ impl Container {
             .stdin(Stdio::Null)
             .stdout(Stdio::Null)
             .stderr(Stdio::pipe());
+        self.image().lend(&mut spawn);
         Ok(spawn)
     }
 }

@@ -121,6 +121,7 @@ impl Apptainer {
             client: self.clone(),
             image: format!("instance://{}", name.as_ref()).into(),
             settings: crate::container::Settings::default(),
+            uses: None,
         }))
     }
 }

@@ -200,6 +200,10 @@ fn start(
     if let Some(listener) = listener {
         spawn.inherit(listener, LISTENER);
     }
+    // The agent closes them at once; the `apptainer` around it keeps them.
+    if let Some(image) = &place.uses {
+        image.lend(&mut spawn);
+    }
     let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
     let running = Running::spawn(spawn, OnDrop::Kill)?;
     Ok(Launched {

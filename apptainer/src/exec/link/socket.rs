@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use apptainer_sys::process::{Seqpacket, listen_at};
 
 use super::LinkError;
-use crate::lock::FileLock;
+use crate::lock::{FileLock, Locking};
 
 /// A socket that an agent will listen at. Dropped before it does, it is removed.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ fn folder(path: &Path) -> &Path {
 fn lock(path: &Path) -> io::Result<Option<FileLock>> {
     let mut path = path.to_owned().into_os_string();
     path.push(".lock");
-    FileLock::try_take(Path::new(&path))
+    FileLock::try_take(Path::new(&path), Locking::Flock)
 }
 
 /// Whether nobody listens there; if so, nothing is there afterwards.

@@ -13,7 +13,7 @@ use super::stores::Stores;
 use super::{Damage, Key, Prune, Pruned, store_error};
 use crate::Apptainer;
 use crate::blocking::blocking;
-use crate::image::{Conversion, ImageError, Platform, Reference};
+use crate::image::{Conversion, ImageError, Locking, Platform, Reference};
 
 /// The images that are kept, to be listed and cleared up.
 ///
@@ -93,13 +93,18 @@ impl Store {
             for (root, is_shared) in stores.with_origin() {
                 for form in Form::ALL {
                     let folder = root.entry(form, &key);
-                    let image = StoredImage::read(&folder, form, is_shared);
+                    let image = StoredImage::read(root, &folder, form, is_shared);
                     found.extend(image.map_err(store_error(&folder))?);
                 }
             }
             Ok(found)
         })
         .await
+    }
+
+    /// Which kind of lock counts in one's own store.
+    pub async fn locking(&self) -> Result<Locking, ImageError> {
+        self.with(|stores| Ok(stores.ours()?.locking())).await
     }
 
     /// How much room one's own store takes.
@@ -204,7 +209,7 @@ fn writable<'a>(stores: &'a Stores, path: &Path) -> Result<&'a Root, ImageError>
 /// Takes an image away, unless somebody uses it.
 pub(super) fn remove(root: &Root, image: &StoredImage) -> Result<bool, ImageError> {
     let failed = || store_error(&image.folder);
-    let unused = match Unused::take(&image.folder) {
+    let unused = match Unused::take(&image.folder, root.locking()) {
         // Somebody else was faster.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         taken => taken.map_err(failed())?,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::record::{self, ENTRY, EntryRecord};
-use crate::lock::is_at;
+use crate::lock::{Locking, is_at};
 
 /// An entry of a store that is not taken away for as long as this lives, nor for as long as a
 /// process has a descriptor of [its lock](Self::lock).
@@ -15,7 +15,7 @@ use crate::lock::is_at;
 pub(in crate::image) struct InUse {
     folder: PathBuf,
     /// With a shared lock, where the file system has such.
-    file: File,
+    _lock: File,
 }
 
 /// An entry that nobody uses, nor comes to use for as long as this lives.
@@ -23,6 +23,9 @@ pub(in crate::image) struct InUse {
 pub(super) struct Unused {
     _file: File,
 }
+
+/// For how long an image counts as in use after its last use where locks do not tell.
+const LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// How exactly the time of an entry's last use is kept.
 const EXACTNESS: Duration = Duration::from_secs(60);
@@ -53,7 +56,7 @@ impl InUse {
         touch(&file);
         Ok(Some(Self {
             folder: folder.to_owned(),
-            file,
+            _lock: file,
         }))
     }
 
@@ -85,22 +88,20 @@ fn touch(file: &File) {
 
 impl Unused {
     /// The entry at this path, where nobody uses it; `None` where somebody does.
-    pub(super) fn take(folder: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn take(folder: &Path, locking: Locking) -> io::Result<Option<Self>> {
         // On a network the lock takes a file that can be written to.
         let file = File::options()
             .read(true)
             .write(true)
             .open(folder.join(ENTRY))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            // Nobody can tell who uses it: what was used lately may well be.
-            Err(TryLockError::Error(_)) => {
-                const LATELY: Duration = Duration::from_secs(24 * 3600);
-                let last = file.metadata()?.modified()?;
-                let is_lately = last.elapsed().map_or(true, |age| age < LATELY);
-                Ok((!is_lately).then_some(Self { _file: file }))
-            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Ok(()) if locking == Locking::Flock => return Ok(Some(Self { _file: file })),
+            Ok(()) | Err(TryLockError::Error(_)) => {}
         }
+        // Nobody can tell whether it is in use on another node: what was used lately may be.
+        let last = file.metadata()?.modified()?;
+        let is_lately = last.elapsed().map_or(true, |age| age < LATELY);
+        Ok((!is_lately).then_some(Self { _file: file }))
     }
 }

@@ -1,6 +1,7 @@
 //! What lies where in a store.
 //!
 //! ```text
+//! STORE/v1/store.json               what all who use the store have to agree on
 //! STORE/v1/names/KEY.json             what a reference led to, and when it was asked for
 //! STORE/v1/images/KEY/entry.json      what an image is; its time is that of its last use
 //! STORE/v1/images/KEY/image.sif       the image
@@ -23,16 +24,26 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::access::create;
 use super::key::Key;
+use super::lock_file::LockFile;
 use super::scratch::{self, Scratch};
-use super::store_error;
-use crate::image::ImageError;
+use super::{record, store_error};
+use crate::image::{ImageError, Locking};
 
 /// A directory of images, of one user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::image) struct Root {
     path: PathBuf,
+    locking: Locking,
+}
+
+/// `store.json`: what all who use a store have to agree on.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoreRecord {
+    locking: Locking,
 }
 
 /// What an image in a store is.
@@ -44,6 +55,8 @@ pub enum Form {
     /// A directory that a SIF file was extracted into, where such cannot be run.
     Sandbox,
 }
+
+const STORE: &str = "store.json";
 
 impl Form {
     pub(super) const ALL: [Self; 2] = [Self::Sif, Self::Sandbox];
@@ -65,10 +78,44 @@ impl Form {
 }
 
 impl Root {
+    /// The store in a directory. What kind of lock it has is read, or [chosen](Self::settle).
     pub(super) fn new(store: &Path) -> Self {
-        Self {
-            path: store.join("v1"),
+        let path = store.join("v1");
+        let record = record::read::<StoreRecord>(&path.join(STORE));
+        // Of another user's only what is in use is locked, as far as that can be.
+        let locking = record
+            .ok()
+            .flatten()
+            .map_or(Locking::Flock, |found| found.locking);
+        Self { path, locking }
+    }
+
+    /// Chooses the kind of lock, which is what whoever came first chose.
+    pub(super) fn settle(mut self, wanted: Option<Locking>) -> Result<Self, ImageError> {
+        create(&self.path).map_err(store_error(&self.path))?;
+        let path = self.path.join(STORE);
+        let settle = || -> io::Result<Locking> {
+            if let Some(found) = record::read::<StoreRecord>(&path)? {
+                return Ok(found.locking);
+            }
+            let locking = match wanted {
+                Some(locking) => locking,
+                None => Locking::detect(&self.path)?,
+            };
+            record::add(&path, &StoreRecord { locking })?;
+            // Somebody else may have been faster.
+            let found = record::read::<StoreRecord>(&path)?;
+            Ok(found.map_or(locking, |found| found.locking))
+        };
+        self.locking = settle().map_err(store_error(&path))?;
+        if wanted.is_some_and(|wanted| wanted != self.locking) {
+            tracing::warn!(store = %self.path.display(), locking = ?self.locking, "an image store has another kind of lock than it is to have");
         }
+        Ok(self)
+    }
+
+    pub(super) fn locking(&self) -> Locking {
+        self.locking
     }
 
     pub(in crate::image) fn path(&self) -> &Path {
@@ -100,8 +147,12 @@ impl Root {
     }
 
     /// What whoever does this holds meanwhile.
-    pub(in crate::image) fn lock(&self, doing: &str, what: &str) -> PathBuf {
-        self.locks().join(format!("{doing}-{what}"))
+    pub(in crate::image) fn lock(&self, doing: &str, what: &str) -> LockFile {
+        self.lock_named(&format!("{doing}-{what}"))
+    }
+
+    pub(super) fn lock_named(&self, name: &str) -> LockFile {
+        LockFile::new(self.locks().join(name), self.locking)
     }
 
     pub(super) fn work(&self) -> PathBuf {
@@ -121,12 +172,12 @@ impl Root {
     }
 
     pub(super) fn sweep(&self) -> Result<(), ImageError> {
-        scratch::sweep(&self.work()).map_err(store_error(&self.work()))
+        scratch::sweep(&self.work(), self.locking).map_err(store_error(&self.work()))
     }
 
     /// A directory to work in.
     pub(in crate::image) fn scratch(&self) -> Result<Scratch, ImageError> {
-        Scratch::new(&self.work()).map_err(store_error(&self.work()))
+        Scratch::new(&self.work(), self.locking).map_err(store_error(&self.work()))
     }
 
     /// Puts the entry that was made at `made` into place, whole or not at all.

@@ -5,6 +5,7 @@ mod handle;
 mod in_use;
 mod key;
 mod layout;
+mod lock_file;
 mod prune;
 mod record;
 mod scratch;
@@ -20,9 +21,9 @@ use super::ImageError;
 
 pub use handle::{Store, Usage};
 pub use layout::Form;
+pub use lock_file::Holder;
 pub use prune::{Prune, Pruned};
 pub use stored::StoredImage;
-pub use turn::Holder;
 pub use verify::Damage;
 
 pub(crate) use access::Access;

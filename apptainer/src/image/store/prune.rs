@@ -9,7 +9,6 @@ use super::layout::Root;
 use super::store_error;
 use super::stored::StoredImage;
 use crate::image::ImageError;
-use crate::lock::FileLock;
 
 /// What is taken from a store to make room.
 ///
@@ -105,6 +104,7 @@ impl Prune {
         }
         self.drop_blobs(root, &mut pruned)?;
         self.drop_names(root)?;
+        self.drop_locks(root)?;
         let images = StoredImage::all(root, false).map_err(store_error(root.path()))?;
         let mut kept = Vec::new();
         for image in images {
@@ -188,12 +188,39 @@ impl Prune {
             }
             // Whoever fetches it has this.
             let lock = root.lock("blob", &name);
-            let Some(_lock) = FileLock::try_take(&lock).map_err(store_error(&lock))? else {
+            let Ok(_lock) = lock.try_take().map_err(store_error(lock.path()))? else {
                 continue;
             };
             pruned.bytes += std::os::unix::fs::MetadataExt::blocks(&found) * 512;
             if !self.is_dry {
                 fs::remove_file(&path).map_err(store_error(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of locks that nobody has, which killed processes leave.
+    fn drop_locks(&self, root: &Root) -> Result<(), ImageError> {
+        if self.is_dry {
+            return Ok(());
+        }
+        for (path, found) in files(&root.locks())? {
+            let is_old = found
+                .modified()
+                .is_ok_and(|time| has_passed(self.unfinished_for, time));
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|_| is_old) else {
+                continue;
+            };
+            // One that is free goes when it is taken and dropped.
+            let (name, rest) = name.split_once(".lease").unwrap_or((name, ""));
+            if rest.is_empty() {
+                let lock = root.lock_named(name);
+                let taken = lock.try_take();
+                drop(taken.map_err(store_error(lock.path()))?);
+            } else {
+                // A lease that was being made.
+                let _ = fs::remove_dir_all(&path);
             }
         }
         Ok(())

@@ -1,12 +1,14 @@
 //! What is written beside images.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use super::key::Source;
 use crate::image::{Conversion, Platform};
@@ -76,13 +78,26 @@ pub(in crate::image) fn write_entry(made: &Path, record: &EntryRecord) -> io::Re
 
 /// Puts a record in the place of an older one, whole or not at all.
 pub(super) fn replace(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    let written = write_beside(path, record)?.persist(path);
+    written.map(drop).map_err(|error| error.error)
+}
+
+/// Puts a record where there is none yet, whole or not at all.
+pub(super) fn add(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    match write_beside(path, record)?.persist_noclobber(path) {
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written.map(drop).map_err(|error| error.error),
+    }
+}
+
+fn write_beside(path: &Path, record: &impl Serialize) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .tempfile_in(folder)?;
     file.write_all(&serde_json::to_vec(record)?)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    Ok(file)
 }

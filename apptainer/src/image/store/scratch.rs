@@ -1,9 +1,12 @@
 //! Directories for work in progress, which nothing survives in.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, Permissions};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::lock::{FileLock, Locking};
 
 /// A directory that is removed when this is dropped, and by the next
 /// [`sweep`] if the process is killed first.
@@ -11,28 +14,21 @@ use std::path::{Path, PathBuf};
 pub(in crate::image) struct Scratch {
     path: PathBuf,
     /// Held for as long as the directory is in use.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl Scratch {
     /// A new, empty one in `parent`.
-    pub(super) fn new(parent: &Path) -> io::Result<Self> {
-        // The lock comes first: there is never a directory that nobody holds.
-        let (lock, lock_path) = loop {
-            let (lock, lock_path) = tempfile::Builder::new()
-                .prefix("work-")
-                .suffix(".lock")
-                .tempfile_in(parent)?
-                .keep()?;
-            lock.lock()?;
-            // Before it was held, somebody may have swept it away.
-            if lock_path.try_exists()? {
-                break (lock, lock_path);
-            }
-        };
-        let path = lock_path.with_extension("");
-        fs::create_dir(&path)?;
-        Ok(Self { path, _lock: lock })
+    pub(super) fn new(parent: &Path, locking: Locking) -> io::Result<Self> {
+        loop {
+            let path = parent.join(format!("work-{}", uuid()));
+            // The lock comes first: there is never a directory that nobody holds.
+            let Some(lock) = FileLock::try_take(&lock_path(&path), locking)? else {
+                continue;
+            };
+            fs::create_dir(&path)?;
+            return Ok(Self { path, _lock: lock });
+        }
     }
 
     pub(in crate::image) fn path(&self) -> &Path {
@@ -40,36 +36,34 @@ impl Scratch {
     }
 }
 
+/// What no other has.
+fn uuid() -> String {
+    let [high, low] = [(); 2].map(|()| RandomState::new().hash_one(std::process::id()));
+    format!("{high:016x}{low:016x}")
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = remove_all(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove a temporary directory");
         }
-        let _ = fs::remove_file(lock_path(&self.path));
     }
 }
 
 /// Removes what processes left in `parent` that were killed while they worked.
-pub(super) fn sweep(parent: &Path) -> io::Result<()> {
+pub(super) fn sweep(parent: &Path, locking: Locking) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
-        let lock_path = entry?.path();
-        if lock_path.extension() != Some("lock".as_ref()) {
+        let name = entry?.file_name();
+        // A directory, its lock, or what is left of either.
+        let Some(name) = name.to_str().and_then(|name| name.split('.').next()) else {
             continue;
-        }
-        let lock = match File::options().write(true).open(&lock_path) {
-            Ok(lock) => lock,
-            // Its owner has just finished.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
         };
-        match lock.try_lock() {
-            Ok(()) => {
-                remove_all(&lock_path.with_extension(""))?;
-                ignore_missing(fs::remove_file(&lock_path))?;
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let path = parent.join(name);
+        let Some(lock) = FileLock::try_take(&lock_path(&path), locking)? else {
+            continue;
+        };
+        remove_all(&path)?;
+        drop(lock);
     }
     Ok(())
 }
@@ -127,30 +121,36 @@ fn unlock(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const KINDS: [Locking; 2] = [Locking::Flock, Locking::Lease];
+
     #[test]
     fn directories_without_permissions_are_removed() {
-        let parent = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(parent.path()).unwrap();
-        let locked = scratch.path().join("a/b");
-        fs::create_dir_all(&locked).unwrap();
-        fs::write(locked.join("file"), "x").unwrap();
-        fs::set_permissions(&locked, Permissions::from_mode(0o000)).unwrap();
-        fs::set_permissions(locked.parent().unwrap(), Permissions::from_mode(0o500)).unwrap();
-        drop(scratch);
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        for locking in KINDS {
+            let parent = tempfile::tempdir().unwrap();
+            let scratch = Scratch::new(parent.path(), locking).unwrap();
+            let locked = scratch.path().join("a/b");
+            fs::create_dir_all(&locked).unwrap();
+            fs::write(locked.join("file"), "x").unwrap();
+            fs::set_permissions(&locked, Permissions::from_mode(0o000)).unwrap();
+            fs::set_permissions(locked.parent().unwrap(), Permissions::from_mode(0o500)).unwrap();
+            drop(scratch);
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]
     fn only_what_nobody_holds_is_swept() {
-        let parent = tempfile::tempdir().unwrap();
-        let held = Scratch::new(parent.path()).unwrap();
-        let abandoned = parent.path().join("work-abandoned");
-        fs::create_dir(&abandoned).unwrap();
-        fs::write(lock_path(&abandoned), "").unwrap();
-        sweep(parent.path()).unwrap();
-        assert!(held.path().exists());
-        assert!(!abandoned.exists());
-        drop(held);
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        for locking in KINDS {
+            let parent = tempfile::tempdir().unwrap();
+            let held = Scratch::new(parent.path(), locking).unwrap();
+            let abandoned = parent.path().join("work-abandoned");
+            fs::create_dir(&abandoned).unwrap();
+            fs::write(abandoned.join("file"), "").unwrap();
+            sweep(parent.path(), locking).unwrap();
+            assert!(held.path().exists());
+            assert!(!abandoned.exists());
+            drop(held);
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        }
     }
 }

@@ -60,7 +60,7 @@ impl StoredImage {
             for entry in entries {
                 let entry = entry?;
                 if Key::from_name(&entry.file_name()).is_some() {
-                    found.extend(Self::read(&entry.path(), form, is_shared)?);
+                    found.extend(Self::read(root, &entry.path(), form, is_shared)?);
                 }
             }
         }
@@ -68,7 +68,12 @@ impl StoredImage {
     }
 
     /// The one in a directory, if there is one.
-    pub(super) fn read(folder: &Path, form: Form, is_shared: bool) -> io::Result<Option<Self>> {
+    pub(super) fn read(
+        root: &Root,
+        folder: &Path,
+        form: Form,
+        is_shared: bool,
+    ) -> io::Result<Option<Self>> {
         let path = folder.join(ENTRY);
         let Some(record) = record::read::<EntryRecord>(&path)? else {
             return Ok(None);
@@ -80,7 +85,7 @@ impl StoredImage {
             Source::Manifest(digest) => Some(digest.clone()),
             _ => None,
         };
-        let is_in_use = !is_shared && matches!(Unused::take(folder), Ok(None));
+        let is_in_use = !is_shared && matches!(Unused::take(folder, root.locking()), Ok(None));
         Ok(Some(Self {
             reference: record.reference.clone(),
             digest,

@@ -11,7 +11,7 @@ use super::layout::{Form, Root};
 use super::record::{self, NameRecord};
 use super::scratch::Scratch;
 use super::store_error;
-use crate::image::ImageError;
+use crate::image::{ImageError, Locking};
 
 /// A store of one's own, and those of others under it.
 #[derive(Debug)]
@@ -28,9 +28,11 @@ impl Stores {
         path: &Path,
         shared: &[PathBuf],
         access: &Access,
+        locking: Option<Locking>,
     ) -> Result<Self, ImageError> {
         let found = access.own(path)?;
-        if let Some(ours) = &found.ours {
+        let ours = found.ours.map(|ours| ours.settle(locking)).transpose()?;
+        if let Some(ours) = &ours {
             ours.prepare()?;
         }
         let mut others = found.others;
@@ -45,7 +47,7 @@ impl Stores {
         }
         Ok(Self {
             path: path.to_owned(),
-            ours: found.ours,
+            ours,
             others,
         })
     }

@@ -1,55 +1,41 @@
 //! Whose turn it is to do what one may do at a time.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use apptainer_sys::state::host_name;
-use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::store_error;
+use super::lock_file::LockFile;
+use super::{Holder, store_error};
 use crate::blocking::blocking;
 use crate::image::progress::Listener;
 use crate::image::{ImageError, Reference, deadline};
 use crate::lock::FileLock;
 
-/// The right to do something in a store, such as to fill an entry, which one has at a time of all threads and processes that use
-/// the store. It ends when this is dropped, or the process is killed.
+/// The right to do something in a store, such as to fill an entry, which one has at a time of
+/// all threads and processes that use the store. It ends when this is dropped, or the process is killed.
 ///
 /// Between machines that share a store it holds where their file system has locks that count
 /// on all of them: NFS has, Lustre where it is mounted with `flock`.
 #[derive(Debug)]
 pub(in crate::image) struct Turn {
-    _lock: FileLock,
+    lock: FileLock,
     /// Within this process, where one wakes the next.
     _local: OwnedMutexGuard<()>,
 }
 
-/// The process that fetches an image which others wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Holder {
-    /// The machine that it runs on.
-    pub host: String,
-    /// Its pid there.
-    pub pid: u32,
-}
-
 /// How long to wait before looking again whether another process has finished.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 impl Turn {
     /// Waits for it, so long at most.
     ///
     /// Cancel-safe.
     pub(in crate::image) async fn take(
-        path: PathBuf,
+        lock: LockFile,
         reference: &Reference,
         limit: Duration,
         listener: &Listener,
@@ -57,21 +43,21 @@ impl Turn {
         let deadline = deadline(limit);
         let held = || ImageError::Held {
             reference: reference.to_string(),
-            holder: Holder::of(&path).unwrap_or_else(Holder::me),
+            holder: lock.holder().unwrap_or_else(Holder::me),
             limit,
         };
-        let local = local(&path).lock_owned();
+        let local = local(lock.path()).lock_owned();
         let Ok(local) = tokio::time::timeout_at(deadline, local).await else {
             return Err(held());
         };
         let mut pause = FIRST_PAUSE;
         loop {
-            let at = path.clone();
-            let taken = blocking(move || Holder::try_take(&at)).await;
-            let holder = match taken.map_err(store_error(&path))? {
+            let asked = lock.clone();
+            let taken = blocking(move || asked.try_take()).await;
+            let holder = match taken.map_err(store_error(lock.path()))? {
                 Ok(lock) => {
                     return Ok(Self {
-                        _lock: lock,
+                        lock,
                         _local: local,
                     });
                 }
@@ -82,8 +68,16 @@ impl Turn {
             }
             listener.wait_for(holder);
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(lock.longest_pause());
         }
+    }
+}
+
+impl Turn {
+    /// Whether it still is: where the store has [leases](crate::image::Locking::Lease), one that
+    /// could not be renewed is lost.
+    pub(in crate::image) fn is_held(&self) -> bool {
+        self.lock.is_held()
     }
 }
 
@@ -99,36 +93,4 @@ fn local(path: &Path) -> Arc<tokio::sync::Mutex<()>> {
         *turn = Arc::downgrade(&fresh);
         fresh
     })
-}
-
-impl Holder {
-    /// The lock at this path with our name in it; or who has it, where that can be read.
-    pub(in crate::image) fn try_take(path: &Path) -> io::Result<Result<FileLock, Option<Self>>> {
-        if let Some(lock) = FileLock::try_take(path)? {
-            lock.write(&serde_json::to_vec(&Self::me())?)?;
-            return Ok(Ok(lock));
-        }
-        Ok(Err(Self::of(path)))
-    }
-
-    /// Who has the lock at this path, where that can be read: it may be just being written, or
-    /// have been removed.
-    fn of(path: &Path) -> Option<Self> {
-        let written = std::fs::read(path).ok()?;
-        serde_json::from_slice(&written).ok()
-    }
-
-    pub(in crate::image) fn me() -> Self {
-        let host = host_name().unwrap_or_default();
-        Self {
-            host: host.to_string_lossy().into_owned(),
-            pid: std::process::id(),
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} on {}", self.pid, self.host)
-    }
 }

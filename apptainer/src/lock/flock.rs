@@ -1,22 +1,22 @@
-//! Locks that are files, of which nothing stays behind.
+//! A lock that the kernel has, flock(2), at a file that is there for as long as somebody has it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// A lock that one has at a time, between threads and processes. Dropped, it is free, and
-/// its file is gone.
+/// A lock that one has at a time, between threads and processes, and between nodes where the
+/// file system passes it on. Dropped, it is free, and its file is gone.
 #[derive(Debug)]
-pub(crate) struct FileLock {
+pub(super) struct Flock {
     path: PathBuf,
     /// `None` where the file system knows no locks.
     file: Option<File>,
 }
 
-impl FileLock {
+impl Flock {
     /// Takes the lock at this path, whose folder is there; `None` when somebody has it.
-    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let path = path.to_owned();
         loop {
             let file = File::options()
@@ -44,7 +44,7 @@ impl FileLock {
     }
 
     /// Writes something for others to read into its file.
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -52,6 +52,11 @@ impl FileLock {
         file.set_len(0)?;
         file.write_all_at(bytes, 0)
     }
+}
+
+/// What whoever has the lock at this path has written.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
 }
 
 /// Whether an open file is still the one at a path.
@@ -64,50 +69,10 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-impl Drop for FileLock {
+impl Drop for Flock {
     fn drop(&mut self) {
         // While it is locked, so that nobody else's is removed.
         let _ = fs::remove_file(&self.path);
         self.file = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_is_taken_once_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("web");
-        let first = FileLock::try_take(&path).unwrap();
-        assert!(first.is_some());
-        assert!(FileLock::try_take(&path).unwrap().is_none());
-        let other = folder.path().join("db");
-        assert!(FileLock::try_take(&other).unwrap().is_some());
-        drop(first);
-        assert!(FileLock::try_take(&path).unwrap().is_some());
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn many_threads_never_hold_one_lock_together() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("web");
-        let holders = std::sync::atomic::AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..200 {
-                        if let Some(lock) = FileLock::try_take(&path).unwrap() {
-                            let others = holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                            assert_eq!(others, 0);
-                            holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                            drop(lock);
-                        }
-                    }
-                });
-            }
-        });
     }
 }

@@ -1,0 +1,3 @@
+mod both;
+mod lease;
+mod other;
