@@ -1,9 +1,11 @@
 //! A real OCI registry on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Whom a registry lets in.
@@ -22,6 +24,8 @@ pub struct Registry {
     server: Child,
     host: String,
     log: Arc<Mutex<Vec<String>>>,
+    /// A line for each request that has been answered.
+    accesses: Arc<Mutex<Vec<String>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,10 +47,18 @@ impl Registry {
             .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(&config)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry is installed: scripts/setup does that");
+        let accesses = Arc::new(Mutex::new(Vec::new()));
+        let stdout = server.stdout.take().expect("it is piped");
+        let lines = Arc::clone(&accesses);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
         let stderr = server.stderr.take().expect("it is piped");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, port) = std::sync::mpsc::channel();
@@ -66,6 +78,7 @@ impl Registry {
             server,
             host,
             log,
+            accesses,
             _folder: folder,
         }
     }
@@ -115,14 +128,34 @@ impl Registry {
         digest.trim().to_owned()
     }
 
-    /// How many of its requests' log lines hold `text`.
+    /// How many of the requests that it has answered are as `text`, such as
+    /// `GET /v2/busybox/manifests/1 `, in the lines of its access log.
     ///
     /// # Panics
     ///
-    /// When its reader has panicked.
+    /// When it does not answer.
     pub fn requests(&self, text: &str) -> usize {
-        let log = self.log.lock().expect("nobody panics with it");
-        log.iter().filter(|line| line.contains(text)).count()
+        static MARKS: AtomicUsize = AtomicUsize::new(0);
+        // What was answered before this is in the log once this is.
+        let mark = format!("/v2/?mark={}", MARKS.fetch_add(1, Ordering::Relaxed));
+        let asked = TcpStream::connect(&self.host).and_then(|mut server| {
+            write!(
+                server,
+                "GET {mark} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+                self.host
+            )?;
+            std::io::copy(&mut server, &mut std::io::sink())
+        });
+        asked.expect("it answers");
+        loop {
+            let accesses = self.accesses.lock().expect("nobody panics with it");
+            if accesses.iter().any(|line| line.contains(&mark)) {
+                let is_asked = |line: &&String| line.contains(text) && !line.contains("?mark=");
+                return accesses.iter().filter(is_asked).count();
+            }
+            drop(accesses);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
