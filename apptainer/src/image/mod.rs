@@ -2,6 +2,7 @@
 
 mod acquire;
 mod error;
+mod export;
 mod oci_reference;
 mod progress;
 mod pull;
@@ -21,6 +22,7 @@ use crate::Apptainer;
 
 pub use acquire::Acquire;
 pub use error::ImageError;
+pub use export::{ExportError, ExportMode, ExportOci, ExportSif, Exported, ExportedOci, Push};
 pub use oci_reference::{OciReference, OciReferenceError};
 pub use progress::{Phase, Progress};
 pub use reference::{Reference, ReferenceError, Scheme};
