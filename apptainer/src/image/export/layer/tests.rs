@@ -9,7 +9,7 @@ use super::*;
 
 /// An entry of a tar file, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
-struct Read {
+struct Found {
     kind: EntryType,
     mode: u32,
     link: Vec<u8>,
@@ -52,7 +52,7 @@ impl Fixture {
         Ok((written?, bytes))
     }
 
-    fn entries(&self) -> Vec<(String, Read)> {
+    fn entries(&self) -> Vec<(String, Found)> {
         let (layer, bytes) = self.write(None).unwrap();
         assert_eq!(layer.blob, Blob::of(&bytes));
         let mut content = Vec::new();
@@ -64,13 +64,13 @@ impl Fixture {
     }
 }
 
-fn entries(content: &[u8]) -> Vec<(String, Read)> {
+fn entries(content: &[u8]) -> Vec<(String, Found)> {
     let mut archive = Archive::new(content);
     let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
         let mut entry = entry.unwrap();
         let header = entry.header();
         assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
-        let mut read = Read {
+        let mut read = Found {
             kind: header.entry_type(),
             mode: header.mode().unwrap(),
             link: entry.link_name_bytes().unwrap_or_default().into_owned(),
@@ -96,7 +96,7 @@ fn files_of_all_kinds_are_in_it_by_name() {
     fixture.root.lost_bits.insert("b/su".into(), 0o4000);
     fs::set_permissions(&fixture.root.path, Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(fixture.path("b"), Permissions::from_mode(0o1777)).unwrap();
-    let read = |kind, mode, link: &str, content: &str| Read {
+    let read = |kind, mode, link: &str, content: &str| Found {
         kind,
         mode,
         link: link.into(),
