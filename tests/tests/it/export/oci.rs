@@ -1,0 +1,227 @@
+//! As OCI images.
+
+use serde_json::Value;
+
+use super::*;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The configuration of the only image in a layout.
+fn config(layout: &Path) -> Value {
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().unwrap();
+        layout.join("blobs").join(digest.replace(':', "/"))
+    };
+    let index = json(&layout.join("index.json"));
+    let manifest = json(&blob(&index["manifests"][0]["digest"]));
+    json(&blob(&manifest["config"]["digest"]))["config"].take()
+}
+
+/// Has skopeo read an image and all its blobs, which it checks.
+fn assert_skopeo_reads(world: &World, reference: &str, digest: &str) {
+    let inspected = output(Command::new("skopeo").args(["inspect", reference]));
+    let inspected: Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!(inspected["Digest"], digest);
+    assert_eq!(inspected["Os"], "linux");
+    let labels = inspected["Labels"].as_object().unwrap();
+    assert!(
+        labels.contains_key("org.label-schema.build-date"),
+        "{labels:?}"
+    );
+    let copy = world.folder().join("copy");
+    let copied = format!("docker-archive:{}:busybox:one", copy.display());
+    output(Command::new("skopeo").args(["copy", reference, &copied]));
+    fs::remove_file(&copy).unwrap();
+}
+
+#[tokio::test]
+async fn an_image_goes_out_and_comes_in_as_it_was() {
+    let world = World::new().await;
+    let sif = varied_sif(&world);
+    let image = world.client().image(&sif).await.unwrap();
+    let original = listing(&sif);
+    let folder = target_folder(&world);
+    let target = |name| folder.join(name).display().to_string();
+    let exported = image.export_oci_layout(target("layout")).await.unwrap();
+    assert_eq!(exported.tag, "latest");
+    let archived = image.export_oci_archive(target("archive")).await.unwrap();
+    assert_eq!(archived, exported);
+    assert_eq!(names(&folder), ["archive", "layout"]);
+    for (transport, name) in [("oci", "layout"), ("oci-archive", "archive")] {
+        let reference = format!("{transport}:{}", target(name));
+        let tagged = format!("{reference}:latest");
+        assert_skopeo_reads(&world, &tagged, &exported.digest);
+        let again = world.client().image(&reference).await.unwrap();
+        says_hello(&again).await;
+        let found = listing(again.sif().unwrap());
+        for (path, file) in &original {
+            let again = found.get(path).map(|again| &again.0);
+            assert_eq!(again, Some(&file.0), "{path}");
+        }
+        assert!(found == original, "a file more, or another content");
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn the_same_image_has_the_same_digest_each_time() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let folder = target_folder(&world);
+    let export = async |name: &str| {
+        let target = folder.join(name);
+        let exported = image.export_oci_archive(&target).tag("one").await.unwrap();
+        (exported, fs::read(&target).unwrap())
+    };
+    let first = export("first").await;
+    assert!(first == export("second").await, "other bytes");
+    assert_eq!(first.0.tag, "one");
+    // Overwritten, too.
+    let layout = folder.join("layout");
+    for _ in 0..2 {
+        let exported = image.export_oci_layout(&layout).overwrite().await.unwrap();
+        assert_eq!(exported.digest, first.0.digest);
+    }
+    assert_eq!(names(&folder), ["first", "layout", "second"]);
+    world.finish();
+}
+
+/// A sandbox with a run script and an environment script.
+fn scripted_sandbox(world: &World) -> PathBuf {
+    let sandbox = world.folder().join("scripted");
+    let build = ["build", "--sandbox"];
+    let sif = fixtures::busybox_sif();
+    output(Command::new("apptainer").args(build).arg(&sandbox).arg(sif));
+    let own = sandbox.join(".singularity.d");
+    fs::write(
+        own.join("runscript"),
+        "#!/bin/sh\necho \"$GREETING\" \"$@\"\n",
+    )
+    .unwrap();
+    fs::write(
+        own.join("env/90-environment.sh"),
+        "export GREETING='hello, world'\n",
+    )
+    .unwrap();
+    sandbox
+}
+
+#[tokio::test]
+async fn what_is_run_is_the_same_afterwards() {
+    let world = World::new().await;
+    let sandbox = scripted_sandbox(&world);
+    let run = |image: &Path| {
+        let mut command = Command::new("apptainer");
+        command.arg("run");
+        if nix::unistd::geteuid().is_root() {
+            command.arg("--no-privs");
+        }
+        output(command.arg(image).args(["a  b", "c"]))
+    };
+    let expected = "hello, world a  b c\n";
+    assert_eq!(run(&sandbox), expected);
+    let image = world.client().image(&sandbox).await.unwrap();
+    let folder = target_folder(&world);
+    let first = folder.join("first");
+    image.export_oci_layout(&first).await.unwrap();
+    let reference = format!("oci:{}", first.display());
+    let again = world.client().image(&reference).await.unwrap();
+    assert_eq!(run(again.path()), expected);
+    // Now it is made of an OCI image, and what that says stays.
+    let second = folder.join("second");
+    again.export_oci_layout(&second).await.unwrap();
+    let (first, second) = (config(&first), config(&second));
+    assert_eq!(first["Entrypoint"], second["Entrypoint"]);
+    assert!(first["Entrypoint"].is_array(), "{first}");
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_file_of_a_sandbox_that_cannot_be_read_is_named() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let world = World::new().await;
+    let sandbox = world.folder().join("sandbox");
+    busybox_sandbox(&sandbox);
+    let secret = sandbox.join("etc/shadow");
+    fs::write(&secret, "x").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    let image = world.client().image(&sandbox).await.unwrap();
+    let folder = target_folder(&world);
+    let error = image.export_oci_layout(folder.join("a")).await.unwrap_err();
+    let ExportError::Read { path, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(*path, fs::canonicalize(&secret).unwrap());
+    assert_eq!(secret.metadata().unwrap().mode() & 0o777, 0, "as it was");
+    has_only(&folder, &[]).await;
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_export_dropped_at_any_moment_leaves_nothing() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let folder = target_folder(&world);
+    let layout = folder.join("layout");
+    let archive = folder.join("archive");
+    let sif = folder.join("sif");
+    let mut cut_off = 0;
+    for moment in (0..).step_by(25).map(Duration::from_millis) {
+        let exports: [Box<dyn Future<Output = bool> + Unpin>; 3] = [
+            Box::new(Box::pin(async {
+                image.export_oci_layout(&layout).await.is_ok()
+            })),
+            Box::new(Box::pin(async {
+                image.export_oci_archive(&archive).await.is_ok()
+            })),
+            Box::new(Box::pin(async {
+                let export = image.export_sif(&sif).mode(ExportMode::Copy);
+                export.await.is_ok()
+            })),
+        ];
+        let mut finished = 0;
+        for (export, target) in exports.into_iter().zip([&layout, &archive, &sif]) {
+            match tokio::time::timeout(moment, export).await {
+                Ok(succeeded) => {
+                    assert!(succeeded);
+                    finished += 1;
+                }
+                Err(_) => cut_off += 1,
+            }
+            remove(target);
+            has_only(&folder, &[]).await;
+        }
+        if finished == 3 {
+            break;
+        }
+    }
+    assert!(cut_off > 5, "{cut_off}");
+    world.finish();
+}
+
+/// What was finished after all is whole.
+fn remove(target: &Path) {
+    if target.is_dir() {
+        let layout = target.display();
+        output(Command::new("skopeo").args(["inspect", &format!("oci:{layout}:latest")]));
+        fs::remove_dir_all(target).unwrap();
+    } else if target.exists() {
+        fs::remove_file(target).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_that_takes_too_long_says_so() {
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let folder = target_folder(&world);
+    let export = image.export_oci_archive(folder.join("a"));
+    let error = export.timeout(Duration::from_millis(1)).await.unwrap_err();
+    assert!(matches!(error, ExportError::TimedOut { .. }), "{error:?}");
+    has_only(&folder, &[]).await;
+    world.finish();
+}
