@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::ExportError;
 use super::date::rfc3339;
 use super::error::read_error;
-use super::layer::CopyOf;
+use super::layer::Renamed;
 use super::rootfs::{RootFs, sif_error};
 
 /// What an image says of itself.
@@ -21,8 +21,10 @@ pub(super) struct Description {
     architecture: String,
     /// How it is run, as the OCI image specification has it.
     config: Map<String, Value>,
-    /// A file that it needs twice.
-    pub(super) copy: Option<CopyOf>,
+    /// Scripts that have to have another name than in the SIF file: of an OCI image, Apptainer
+    /// makes a run script that runs its entrypoint, and environment scripts from what it says,
+    /// over those that are there. A run script would run itself for ever.
+    pub(super) renamed: Renamed,
 }
 
 /// What runs when a container is run: Apptainer's script, as somebody wrote it.
@@ -32,13 +34,12 @@ const RUNSCRIPT: &str = ".singularity.d/runscript";
 /// Apptainer made.
 const EXEC: &str = ".singularity.d/actions/exec";
 
-/// The run script under another name.
-///
-/// From an OCI image, Apptainer makes a run script that runs its entrypoint. If that were the
-/// run script, it would run itself for ever.
-const EXPORTED: &str = ".singularity.d/exported-runscript";
+/// The environment of the OCI image that it was made of, and of its definition file.
+const OCI_ENVIRONMENT: &str = ".singularity.d/env/10-docker2singularity.sh";
+const ENVIRONMENT: &str = ".singularity.d/env/90-environment.sh";
 
 /// What `docker run` and `apptainer run` do.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Entrypoint {
     /// What the configuration of the OCI image says that it was made of.
     OfConfig,
@@ -57,7 +58,7 @@ impl Description {
             created: rfc3339(0),
             architecture: Arch::of_this_machine().to_string(),
             config: Map::new(),
-            copy: None,
+            renamed: Renamed::new(),
         };
         let mut labels = None;
         if let Some(path) = sif {
@@ -100,23 +101,43 @@ impl Description {
             .iter()
             .any(|name| self.config.contains_key(*name));
         let entrypoint = Entrypoint::choose(runscript.as_deref(), has_config, has_exec);
-        let exec = format!("/{EXEC}");
-        let (entrypoint, command) = match entrypoint {
-            Entrypoint::OfConfig | Entrypoint::Unknown => return Ok(()),
-            Entrypoint::Runscript => (json!([exec, format!("/{EXPORTED}")]), None),
-            Entrypoint::Command => (json!([exec]), Some(json!(["/bin/sh"]))),
-        };
-        if command.is_none() {
-            self.copy = Some(CopyOf {
-                from: RUNSCRIPT,
-                to: EXPORTED,
-            });
+        self.rename_environment(root, ENVIRONMENT, "90-exported");
+        if matches!(entrypoint, Entrypoint::OfConfig | Entrypoint::Unknown) {
+            return Ok(());
         }
-        self.config.insert("Entrypoint".into(), entrypoint);
+        self.rename_environment(root, OCI_ENVIRONMENT, "10-exported");
+        let mut words = vec![format!("/{EXEC}")];
         self.config.remove("Cmd");
-        self.config
-            .extend(command.map(|command| ("Cmd".into(), command)));
+        if entrypoint == Entrypoint::Runscript {
+            let name = |number| format!(".singularity.d/exported-runscript-{number}");
+            words.push(format!("/{}", self.rename(root, RUNSCRIPT, name)));
+        } else {
+            self.config.insert("Cmd".into(), json!(["/bin/sh"]));
+        }
+        self.config.insert("Entrypoint".into(), words.into());
         Ok(())
+    }
+
+    /// Renames a script that sets something.
+    fn rename_environment(&mut self, root: &RootFs, path: &str, name: &str) {
+        let text = root.file(path).and_then(|path| fs::read(path).ok());
+        let is_code = |line: &[u8]| !matches!(line.trim_ascii_start(), [] | [b'#', ..]);
+        let lines = text
+            .as_deref()
+            .unwrap_or_default()
+            .split(|byte| *byte == b'\n');
+        if { lines }.any(is_code) {
+            let name = |number| format!(".singularity.d/env/{name}-{number}.sh");
+            self.rename(root, path, name);
+        }
+    }
+
+    /// Gives a file the first of these names that is free.
+    fn rename(&mut self, root: &RootFs, path: &str, name: impl Fn(u32) -> String) -> String {
+        let is_free = |name: &String| root.path.join(name).symlink_metadata().is_err();
+        let free = (0..).map(name).find(is_free).unwrap_or_default();
+        self.renamed.insert(path.into(), (&free).into());
+        free
     }
 
     /// The configuration of an image with one layer.
@@ -180,30 +201,38 @@ mod tests {
         root
     }
 
-    fn config(files: &[(&str, &str)]) -> (Value, Option<CopyOf>) {
+    fn config(files: &[(&str, &str)]) -> (Value, Renamed) {
         let folder = tempfile::tempdir().unwrap();
         let described = Description::of(None, &root(&folder, files)).unwrap();
-        let copy = described.copy;
-        (described.image_config("sha256:0")["config"].take(), copy)
+        let renamed = described.renamed.clone();
+        (described.image_config("sha256:0")["config"].take(), renamed)
     }
 
     #[test]
-    fn a_run_script_runs_under_another_name() {
-        let (config, copy) = config(&[(RUNSCRIPT, "echo hello"), (EXEC, "exec \"$@\"")]);
-        let words = [
-            "/.singularity.d/actions/exec",
-            "/.singularity.d/exported-runscript",
-        ];
+    fn scripts_have_names_that_nothing_else_has() {
+        let taken = ".singularity.d/exported-runscript-0";
+        let (config, renamed) = config(&[
+            (RUNSCRIPT, "echo hello"),
+            (taken, ""),
+            (EXEC, "exec \"$@\""),
+            (ENVIRONMENT, "#!/bin/sh\n  export A=b\n"),
+            (OCI_ENVIRONMENT, "# Nothing is set.\n\n"),
+        ]);
+        let runscript = ".singularity.d/exported-runscript-1";
+        let words = [format!("/{EXEC}"), format!("/{runscript}")];
         assert_eq!(config, json!({"Entrypoint": words}));
-        let to = EXPORTED;
-        let from = RUNSCRIPT;
-        assert_eq!(copy, Some(CopyOf { from, to }));
+        let expected = [
+            (RUNSCRIPT, runscript),
+            (ENVIRONMENT, ".singularity.d/env/90-exported-0.sh"),
+        ];
+        let expected = expected.map(|(from, to)| (from.into(), to.into()));
+        assert_eq!(renamed, expected.into());
     }
 
     #[test]
     fn without_a_run_script_the_command_is_run() {
         let placeholder = "echo \"There is no runscript defined for this container\\n\";";
-        let (config, copy) = config(&[
+        let (config, renamed) = config(&[
             (RUNSCRIPT, placeholder),
             (EXEC, "exec \"$@\""),
             (".singularity.d/labels.json", r#"{"a": "b"}"#),
@@ -214,11 +243,11 @@ mod tests {
             "Labels": {"a": "b"},
         });
         assert_eq!(config, expected);
-        assert_eq!(copy, None);
+        assert_eq!(renamed, Renamed::new());
     }
 
     #[test]
     fn of_what_apptainer_did_not_make_nothing_is_known() {
-        assert_eq!(config(&[("etc/passwd", "")]), (json!({}), None));
+        assert_eq!(config(&[("etc/passwd", "")]), (json!({}), Renamed::new()));
     }
 }

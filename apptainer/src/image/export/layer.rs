@@ -27,12 +27,8 @@ pub(super) struct Layer {
     pub(super) diff_id: String,
 }
 
-/// A file that is in a layer a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CopyOf {
-    pub(super) from: &'static str,
-    pub(super) to: &'static str,
-}
+/// Files that have another name in a layer, by that in the root file system.
+pub(super) type Renamed = HashMap<PathBuf, PathBuf>;
 
 /// Writes the files of `root` to the file at `target`.
 ///
@@ -40,7 +36,7 @@ pub(super) struct CopyOf {
 /// every engine makes by itself, and sockets are left out.
 pub(super) fn write(
     root: &RootFs,
-    copy: Option<CopyOf>,
+    renamed: &Renamed,
     target: &Path,
     stop: &Stop,
 ) -> Result<Layer, ExportError> {
@@ -54,13 +50,12 @@ pub(super) fn write(
         buffer: vec![0; 64 * 1024],
     };
     for entry in Tree::of(root) {
-        let entry = entry?;
-        if copy.is_none_or(|copy| Path::new(copy.to) != entry.path) {
-            writer.append(&entry)?;
+        let mut entry = entry?;
+        let mode = writer.mode(&entry);
+        if let Some(name) = renamed.get(&entry.path) {
+            entry.path.clone_from(name);
         }
-    }
-    if let Some(copy) = copy {
-        writer.append_copy(copy)?;
+        writer.append(&entry, mode)?;
     }
     let finish = || {
         let (compressed, content) = writer.tar.into_inner()?.finish();
@@ -82,7 +77,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn append(&mut self, entry: &Entry) -> Result<(), ExportError> {
+    fn append(&mut self, entry: &Entry, mode: u32) -> Result<(), ExportError> {
         let kind = entry.metadata.file_type();
         if kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
             tracing::debug!(path = %entry.full.display(), "left out of an exported image");
@@ -93,11 +88,10 @@ impl Writer<'_> {
             let path = entry.full.clone();
             return Err(ExportError::Whiteout { path });
         }
-        if let Some((first, mode)) = self.first_name(entry) {
+        if let Some((first, mode)) = self.first_name(entry, mode) {
             let header = header(EntryType::Link, mode, &entry.metadata);
             return self.put(header, entry, Some(&first), &mut io::empty());
         }
-        let mode = self.mode(entry);
         let header = |kind| header(kind, mode, &entry.metadata);
         if kind.is_dir() {
             return self.put(header(EntryType::Directory), entry, None, &mut io::empty());
@@ -114,12 +108,12 @@ impl Writer<'_> {
     }
 
     /// Where a file is in the layer already, under another of its names.
-    fn first_name(&mut self, entry: &Entry) -> Option<(PathBuf, u32)> {
+    fn first_name(&mut self, entry: &Entry, mode: u32) -> Option<(PathBuf, u32)> {
         let found = &entry.metadata;
         if found.nlink() < 2 || !found.is_file() {
             return None;
         }
-        let this = (entry.path.clone(), self.mode(entry));
+        let this = (entry.path.clone(), mode);
         let first = self.links.entry((found.dev(), found.ino()));
         let first = first.or_insert(this);
         (first.0 != entry.path).then(|| first.clone())
@@ -128,18 +122,6 @@ impl Writer<'_> {
     fn mode(&self, entry: &Entry) -> u32 {
         let lost = self.root.lost_bits.get(&entry.path);
         entry.metadata.mode() | lost.copied().unwrap_or(0)
-    }
-
-    fn append_copy(&mut self, copy: CopyOf) -> Result<(), ExportError> {
-        let full = self.root.path.join(copy.from);
-        let metadata = full.symlink_metadata().map_err(read_error(&full))?;
-        let header = header(EntryType::Regular, 0o755, &metadata);
-        let entry = Entry {
-            path: copy.to.into(),
-            full,
-            metadata,
-        };
-        self.append_file(header, &entry)
     }
 
     fn append_file(&mut self, mut header: Header, entry: &Entry) -> Result<(), ExportError> {

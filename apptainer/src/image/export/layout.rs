@@ -50,7 +50,7 @@ impl Layout {
         };
         fs::create_dir_all(&layout.blobs).map_err(write_error(&layout.blobs))?;
         let unnamed = layout.blobs.join("layer");
-        let layer = layer::write(root, described.copy, &unnamed, stop)?;
+        let layer = layer::write(root, &described.renamed, &unnamed, stop)?;
         let named = layout.path(&layer.blob);
         fs::rename(&unnamed, &named).map_err(write_error(&named))?;
         let config = layout.add(&described.image_config(&layer.diff_id))?;

@@ -66,9 +66,9 @@ impl Image {
     /// environment, user, working directory and labels are its own. Any other is run as
     /// Apptainer runs it: its environment scripts are read, and then its run script is run;
     /// where it has none, the command that is given, or a shell. For this Apptainer's own
-    /// files (`/.singularity.d`) stay, and a copy of the run script is added to them.
-    /// Environment scripts that a definition file adds to an OCI image are not read unless it
-    /// has a run script as well.
+    /// files (`/.singularity.d`) stay, but scripts that it would overwrite in an image that it
+    /// makes of this one have another name there. Environment scripts that a definition file
+    /// adds to an OCI image are read by Apptainer only, unless it has a run script as well.
     ///
     /// The same SIF file gives the same bytes each time. A sandbox does too while nothing in
     /// it changes; it counts as made in 1970.

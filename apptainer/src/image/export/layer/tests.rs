@@ -44,16 +44,16 @@ impl Fixture {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     }
 
-    fn write(&self, copy: Option<CopyOf>) -> Result<(Layer, Vec<u8>), ExportError> {
+    fn write(&self, renamed: &Renamed) -> Result<(Layer, Vec<u8>), ExportError> {
         let target = self.folder.path().join("layer");
-        let written = write(&self.root, copy, &target, &Stop::default());
+        let written = write(&self.root, renamed, &target, &Stop::default());
         let bytes = fs::read(&target).unwrap();
         fs::remove_file(&target).unwrap();
         Ok((written?, bytes))
     }
 
     fn entries(&self) -> Vec<(String, Found)> {
-        let (layer, bytes) = self.write(None).unwrap();
+        let (layer, bytes) = self.write(&Renamed::new()).unwrap();
         assert_eq!(layer.blob, Blob::of(&bytes));
         let mut content = Vec::new();
         GzDecoder::new(&bytes[..])
@@ -134,10 +134,10 @@ fn names_of_any_length_arrive() {
 fn the_same_files_make_the_same_bytes_whenever_they_are_read() {
     let fixture = Fixture::new();
     fixture.put("a", "content", 0o644);
-    let (first, _) = fixture.write(None).unwrap();
+    let (first, _) = fixture.write(&Renamed::new()).unwrap();
     fs::read(fixture.path("a")).unwrap();
     fs::set_permissions(fixture.path("a"), Permissions::from_mode(0o644)).unwrap();
-    let (second, _) = fixture.write(None).unwrap();
+    let (second, _) = fixture.write(&Renamed::new()).unwrap();
     assert_eq!(first.blob, second.blob);
     assert_eq!(first.diff_id, second.diff_id);
 }
@@ -152,7 +152,7 @@ fn extended_attributes_are_records_of_their_own() {
         return;
     }
     set.unwrap();
-    let (_, bytes) = fixture.write(None).unwrap();
+    let (_, bytes) = fixture.write(&Renamed::new()).unwrap();
     let mut archive = Archive::new(GzDecoder::new(&bytes[..]));
     let mut entry = archive.entries().unwrap().nth(1).unwrap().unwrap();
     let mut records = entry.pax_extensions().unwrap().unwrap();
@@ -162,33 +162,26 @@ fn extended_attributes_are_records_of_their_own() {
 }
 
 #[test]
-fn a_copy_takes_the_place_of_what_is_there() {
+fn a_file_may_have_another_name_in_it() {
     let fixture = Fixture::new();
-    fixture.put("from", "new", 0o644);
-    fixture.put("to", "old", 0o644);
-    let copy = CopyOf {
-        from: "from",
-        to: "to",
-    };
-    let (_, bytes) = fixture.write(Some(copy)).unwrap();
+    fixture.put("from", "content", 0o644);
+    let renamed = [("from".into(), "to".into())].into();
+    let (_, bytes) = fixture.write(&renamed).unwrap();
     let mut content = Vec::new();
     GzDecoder::new(&bytes[..])
         .read_to_end(&mut content)
         .unwrap();
     let entries = entries(&content);
-    let copies: Vec<_> = entries.iter().filter(|(path, _)| path == "to").collect();
-    assert_eq!(copies.len(), 1);
-    assert_eq!(
-        (copies[0].1.mode, &copies[0].1.content[..]),
-        (0o755, &b"new"[..])
-    );
+    let names: Vec<_> = entries.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(names, ["./", "to"]);
+    assert_eq!(entries[1].1.content, b"content");
 }
 
 #[test]
 fn a_name_that_says_that_a_file_was_removed_is_refused() {
     let fixture = Fixture::new();
     fixture.put("a/.wh.b", "", 0o644);
-    let error = fixture.write(None).unwrap_err();
+    let error = fixture.write(&Renamed::new()).unwrap_err();
     assert!(matches!(error, ExportError::Whiteout { path } if path == fixture.path("a/.wh.b")));
 }
 
@@ -199,7 +192,7 @@ fn a_file_that_cannot_be_read_is_named_unless_it_is_ours() {
     }
     let mut fixture = Fixture::new();
     fixture.put("a", "content", 0);
-    let error = fixture.write(None).unwrap_err();
+    let error = fixture.write(&Renamed::new()).unwrap_err();
     assert!(
         matches!(&error, ExportError::Read { path, .. } if *path == fixture.path("a")),
         "{error:?}"
