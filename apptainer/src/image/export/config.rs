@@ -23,7 +23,8 @@ pub(super) struct Description {
     config: Map<String, Value>,
     /// Scripts that have to have another name than in the SIF file: of an OCI image, Apptainer
     /// makes a run script that runs its entrypoint, and environment scripts from what it says,
-    /// over those that are there. A run script would run itself for ever.
+    /// over those that are there. A run script would run itself for ever. The old names stay,
+    /// for it does not get by links that lead nowhere.
     pub(super) renamed: Renamed,
 }
 

@@ -27,7 +27,8 @@ pub(super) struct Layer {
     pub(super) diff_id: String,
 }
 
-/// Files that have another name in a layer, by that in the root file system.
+/// Files that have another name in a layer, by that in the root file system; by that one
+/// there is an empty file.
 pub(super) type Renamed = HashMap<PathBuf, PathBuf>;
 
 /// Writes the files of `root` to the file at `target`.
@@ -53,6 +54,8 @@ pub(super) fn write(
         let mut entry = entry?;
         let mode = writer.mode(&entry);
         if let Some(name) = renamed.get(&entry.path) {
+            let empty = header(EntryType::Regular, mode, &entry.metadata);
+            writer.put(empty, &entry, None, &mut io::empty())?;
             entry.path.clone_from(name);
         }
         writer.append(&entry, mode)?;

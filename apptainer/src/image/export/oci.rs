@@ -67,7 +67,7 @@ impl Image {
     /// Apptainer runs it: its environment scripts are read, and then its run script is run;
     /// where it has none, the command that is given, or a shell. For this Apptainer's own
     /// files (`/.singularity.d`) stay, but scripts that it would overwrite in an image that it
-    /// makes of this one have another name there. Environment scripts that a definition file
+    /// makes of this one have another name there, and are empty by their own. Environment scripts that a definition file
     /// adds to an OCI image are read by Apptainer only, unless it has a run script as well.
     ///
     /// The same SIF file gives the same bytes each time. A sandbox does too while nothing in

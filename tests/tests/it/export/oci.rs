@@ -170,7 +170,8 @@ async fn an_export_dropped_at_any_moment_leaves_nothing() {
     let archive = folder.join("archive");
     let sif = folder.join("sif");
     let mut cut_off = 0;
-    for moment in (0..).step_by(25).map(Duration::from_millis) {
+    let later = |moment: &u64| Some(moment * 5 / 4 + 8);
+    for moment in std::iter::successors(Some(0), later).map(Duration::from_millis) {
         let exports: [Box<dyn Future<Output = bool> + Unpin>; 3] = [
             Box::new(Box::pin(async {
                 image.export_oci_layout(&layout).await.is_ok()
