@@ -136,7 +136,7 @@ impl Description {
     /// Gives a file the first of these names that is free.
     fn rename(&mut self, root: &RootFs, path: &str, name: impl Fn(u32) -> String) -> String {
         let is_free = |name: &String| root.path.join(name).symlink_metadata().is_err();
-        let free = (0..).map(name).find(is_free).unwrap_or_default();
+        let free = (0..u32::MAX).map(name).find(is_free).unwrap_or_default();
         self.renamed.insert(path.into(), (&free).into());
         free
     }

@@ -119,10 +119,10 @@ impl ExportSif {
         let (target, existing, mode) = (self.target.clone(), self.existing, self.mode);
         let work = blocking(move || {
             let partial = Partial::beside(&target, existing)?;
-            let made = partial.path("image.sif");
-            let exported = make(&sif, &made, mode, &stop)?;
-            stop.check().map_err(write_error(&made))?;
-            partial.publish_file(&made)?;
+            let new = partial.path("image.sif");
+            let exported = make(&sif, &new, mode, &stop)?;
+            stop.check().map_err(write_error(&new))?;
+            partial.publish_file(&new)?;
             Ok(exported)
         });
         let timed_out = |_| ExportError::TimedOut {
@@ -134,16 +134,16 @@ impl ExportSif {
     }
 }
 
-/// Makes `made` of the file at `sif`, in the first way that is open.
-fn make(sif: &Path, made: &Path, mode: ExportMode, stop: &Stop) -> Result<Exported, ExportError> {
+/// Makes `new` of the file at `sif`, in the first way that is open.
+fn make(sif: &Path, new: &Path, mode: ExportMode, stop: &Stop) -> Result<Exported, ExportError> {
     let mut source = File::open(sif).map_err(read_error(sif))?;
-    if mode != ExportMode::Copy && reflink(&source, made).map_err(write_error(made))? {
+    if mode != ExportMode::Copy && reflink(&source, new).map_err(write_error(new))? {
         return Ok(Exported::Reflink);
     }
-    if mode == ExportMode::Cheapest && hard_link(&source, sif, made) {
+    if mode == ExportMode::Cheapest && hard_link(&source, sif, new) {
         return Ok(Exported::HardLink);
     }
-    copy(&mut source, made, stop).map_err(write_error(made))?;
+    copy(&mut source, new, stop).map_err(write_error(new))?;
     Ok(Exported::Copy)
 }
 
@@ -156,10 +156,10 @@ fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn reflink(source: &File, made: &Path) -> io::Result<bool> {
-    let file = create(made)?;
+fn reflink(source: &File, new: &Path) -> io::Result<bool> {
+    let file = create(new)?;
     if rustix::fs::ioctl_ficlone(&file, source).is_err() {
-        fs::remove_file(made)?;
+        fs::remove_file(new)?;
         return Ok(false);
     }
     file.sync_all()?;
@@ -168,17 +168,17 @@ fn reflink(source: &File, made: &Path) -> io::Result<bool> {
 
 /// Whether there is one now: not of a file that may be written to, nor on another file system,
 /// nor of what the kernel takes for somebody else's (`fs.protected_hardlinks`).
-fn hard_link(source: &File, sif: &Path, made: &Path) -> bool {
+fn hard_link(source: &File, sif: &Path, new: &Path) -> bool {
     let is_lasting = |found: fs::Metadata| found.permissions().mode() & 0o222 == 0;
     source.metadata().is_ok_and(is_lasting)
-        && fs::hard_link(sif, made).is_ok()
         && source.sync_all().is_ok()
+        && fs::hard_link(sif, new).is_ok()
 }
 
 /// In pieces, each of which the kernel copies by itself.
-fn copy(source: &mut File, made: &Path, stop: &Stop) -> io::Result<()> {
+fn copy(source: &mut File, new: &Path, stop: &Stop) -> io::Result<()> {
     const PIECE: u64 = 64 << 20;
-    let mut file = create(made)?;
+    let mut file = create(new)?;
     while io::copy(&mut source.take(PIECE), &mut file)? > 0 {
         stop.check()?;
     }

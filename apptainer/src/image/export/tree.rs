@@ -36,9 +36,10 @@ impl<'a> Tree<'a> {
 
     fn visit(&mut self, path: PathBuf) -> Result<Entry, ExportError> {
         // Joined with nothing, a path would end in a slash.
-        let full = match path.as_os_str().is_empty() {
-            true => self.root.path.clone(),
-            false => self.root.path.join(&path),
+        let full = if path.as_os_str().is_empty() {
+            self.root.path.clone()
+        } else {
+            self.root.path.join(&path)
         };
         let metadata = full.symlink_metadata().map_err(read_error(&full))?;
         if metadata.is_dir() {
@@ -128,7 +129,7 @@ mod tests {
         let locked = root.path.join("a");
         fs::create_dir(&locked).unwrap();
         fs::write(locked.join("b"), "").unwrap();
-        fs::set_permissions(&locked, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, Permissions::from_mode(0o0)).unwrap();
         let failed = |entry: Result<Entry, _>| match entry {
             Err(ExportError::Read { path, .. }) => Some(path),
             _ => None,

@@ -72,7 +72,7 @@ impl Tool<'_> {
             Ok(spawn)
         };
         let ended = run(make, Arc::clone(self.partial)).await?;
-        self.check(ended)
+        self.check(&ended)
     }
 
     async fn extract(&self, target: &Path) -> Result<(), ExportError> {
@@ -85,7 +85,7 @@ impl Tool<'_> {
             Ok(spawn)
         };
         let ended = run(make, Arc::clone(self.partial)).await?;
-        self.check(ended)
+        self.check(&ended)
     }
 
     fn spawn(&self, words: impl IntoIterator<Item = OsString>) -> Spawn {
@@ -98,7 +98,7 @@ impl Tool<'_> {
         spawn
     }
 
-    fn check(&self, ended: Ended) -> Result<(), ExportError> {
+    fn check(&self, ended: &Ended) -> Result<(), ExportError> {
         if ended.exit.success() || lacks_devices_only(ended.exit, &ended.stderr) {
             return Ok(());
         }

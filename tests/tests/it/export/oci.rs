@@ -148,7 +148,7 @@ async fn a_file_of_a_sandbox_that_cannot_be_read_is_named() {
     busybox_sandbox(&sandbox);
     let secret = sandbox.join("etc/shadow");
     fs::write(&secret, "x").unwrap();
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o0)).unwrap();
     let image = world.client().image(&sandbox).await.unwrap();
     let folder = target_folder(&world);
     let error = image.export_oci_layout(folder.join("a")).await.unwrap_err();
