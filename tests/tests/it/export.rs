@@ -43,6 +43,26 @@ fn varied_sif(world: &World) -> PathBuf {
     sif
 }
 
+/// Extracts a SIF file, and lists what is in it.
+fn extract(sif: &Path, root: &Path) -> String {
+    let partition = tempfile::NamedTempFile::new().unwrap();
+    let file = apptainer::sys::sif::SifFile::open(sif).unwrap();
+    let mut object = file.object(file.primary_partition().unwrap());
+    std::io::copy(&mut object, &mut partition.as_file()).unwrap();
+    let unsquashfs = |words: &[&str]| {
+        let mut unsquashfs = Command::new("unsquashfs");
+        output(
+            unsquashfs
+                .args(words)
+                .arg("-d")
+                .arg(root)
+                .arg(partition.path()),
+        )
+    };
+    unsquashfs(&["-no-progress"]);
+    unsquashfs(&["-lln"])
+}
+
 /// Mode, size, time, link and content of each file in a SIF file but for those that Apptainer
 /// writes anew into each.
 fn listing(sif: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
@@ -54,23 +74,14 @@ fn listing(sif: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
         "environment",
         "singularity",
     ];
+    const TOUCHED: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
     let folder = tempfile::tempdir().unwrap();
-    let partition = folder.path().join("partition");
-    let file = apptainer::sys::sif::SifFile::open(sif).unwrap();
-    let mut object = file.object(file.primary_partition().unwrap());
-    std::io::copy(&mut object, &mut fs::File::create(&partition).unwrap()).unwrap();
     let root = folder.path().join("root");
-    let unsquashfs = || Command::new("unsquashfs");
-    output(
-        unsquashfs()
-            .args(["-no-progress", "-d"])
-            .arg(&root)
-            .arg(&partition),
-    );
-    let lines = output(unsquashfs().arg("-lln").arg(&partition));
+    let lines = extract(sif, &root);
+    let prefix = format!("{}/", root.display());
     let mut listing = BTreeMap::new();
     for line in lines.lines() {
-        let Some((found, path)) = line.split_once("squashfs-root/") else {
+        let Some((found, path)) = line.split_once(&prefix) else {
             continue;
         };
         let name = path.split(['/', ' ']).next().unwrap();
@@ -78,8 +89,8 @@ fn listing(sif: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
             continue;
         }
         // Of a directory, the time is that of its last change, and a build changes some.
-        let is_folder = found.starts_with('d');
-        let found = if is_folder { &found[..14] } else { found };
+        let has_time = !found.starts_with('d') && !TOUCHED.contains(&path);
+        let found = if has_time { found } else { &found[..14] };
         let content = fs::read(root.join(path)).unwrap_or_default();
         listing.insert(path.to_owned(), (found.to_owned(), content));
     }
