@@ -70,6 +70,9 @@ impl Image {
     /// makes of this one have another name there, and are empty by their own. Environment scripts that a definition file
     /// adds to an OCI image are read by Apptainer only, unless it has a run script as well.
     ///
+    /// A process that is killed outright while it exports leaves a directory beside the target,
+    /// which is called `.export-` and some letters.
+    ///
     /// The same SIF file gives the same bytes each time. A sandbox does too while nothing in
     /// it changes; it counts as made in 1970.
     ///

@@ -1,6 +1,8 @@
 //! As OCI images.
 
-use serde_json::Value;
+use apptainer::Rootfs;
+use apptainer::sys::sif::{Arch, FsType, SifWriter};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -8,15 +10,103 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// The configuration of the only image in a layout.
-fn config(layout: &Path) -> Value {
-    let blob = |digest: &Value| {
-        let digest = digest.as_str().unwrap();
-        layout.join("blobs").join(digest.replace(':', "/"))
-    };
+/// The path of the blob that something in a layout points at.
+fn blob(layout: &Path, descriptor: &Value) -> PathBuf {
+    let digest = descriptor["digest"].as_str().unwrap();
+    layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+/// The manifest and the configuration of the only image in a layout.
+fn documents(layout: &Path) -> [Value; 2] {
     let index = json(&layout.join("index.json"));
-    let manifest = json(&blob(&index["manifests"][0]["digest"]));
-    json(&blob(&manifest["config"]["digest"]))["config"].take()
+    let manifest = json(&blob(layout, &index["manifests"][0]));
+    let config = json(&blob(layout, &manifest["config"]));
+    [manifest, config]
+}
+
+/// A SIF file with files that only root can extract, and with the configuration of an OCI
+/// image.
+fn difficult_sif(world: &World, config: &Value) -> PathBuf {
+    let root = world.folder().join("difficult");
+    let squashfs = world.folder().join("squashfs");
+    fs::create_dir(&root).unwrap();
+    let mut command = Command::new("mksquashfs");
+    command.arg(&root).arg(&squashfs).arg("-quiet");
+    for file in [
+        "null c 666 0 0 1 3",
+        "su f 4755 0 0 echo su",
+        "secret f 000 0 0 echo secret",
+        "locked d 000 0 0",
+        "locked/file f 600 0 0 echo locked",
+    ] {
+        command.args(["-p", file]);
+    }
+    output(&mut command);
+    let metadata = json!({
+        "data": {"attributes": {"labels": {"author": "alice", "own": "0"}}},
+        "type": "container",
+    });
+    let mut writer = SifWriter::new(Arch::Arm64);
+    writer.identity([7; 16], 951_782_400);
+    let metadata = serde_json::from_value(metadata).unwrap();
+    writer.metadata(&metadata).unwrap();
+    writer.oci_config(config).unwrap();
+    writer
+        .primary_partition(FsType::Squashfs, &squashfs)
+        .unwrap();
+    let sif = world.folder().join("difficult.sif");
+    writer
+        .write(&mut fs::File::create_new(&sif).unwrap())
+        .unwrap();
+    sif
+}
+
+#[tokio::test]
+async fn files_that_only_root_can_extract_and_an_oci_configuration_arrive() {
+    let world = World::new().await;
+    if world.busybox().await.rootfs() == Rootfs::Sandbox {
+        eprintln!("not tested: the store cannot extract such an image");
+        return world.finish();
+    }
+    let own = json!({
+        "Entrypoint": ["/su"],
+        "Env": ["A=b"],
+        "Labels": {"own": "1"},
+        "User": "7:8",
+        "WorkingDir": "/srv",
+    });
+    let image = difficult_sif(&world, &own);
+    let image = world.client().image(&image).await.unwrap();
+    let folder = target_folder(&world);
+    let layout = folder.join("layout");
+    image.export_oci_layout(&layout).await.unwrap();
+    let [manifest, config] = documents(&layout);
+    let mut expected = own;
+    expected["Labels"] = json!({"author": "alice", "own": "1"});
+    assert_eq!(config["config"], expected);
+    assert_eq!(config["architecture"], "arm64");
+    assert_eq!(config["created"], "2000-02-29T00:00:00Z");
+    let layer = blob(&layout, &manifest["layers"][0]);
+    let tar = |words: &[&str]| output(Command::new("tar").args(words).arg("-zf").arg(&layer));
+    let listed = tar(&["--list", "--verbose", "--numeric-owner"]);
+    let mode_and_name = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words[1], "0/0", "{line}");
+        format!("{} {}", words[0], words.last().unwrap())
+    };
+    let listed: Vec<_> = listed.lines().map(mode_and_name).collect();
+    let expected = [
+        "d--------- locked/",
+        "-rw------- locked/file",
+        "---------- secret",
+        "-rwsr-xr-x su",
+    ];
+    assert!(listed[0].ends_with(" ./"), "{listed:?}");
+    assert_eq!(listed[1..], expected);
+    let contents = tar(&["--extract", "--to-stdout"]);
+    assert_eq!(contents, "locked\nsecret\nsu\n");
+    assert_eq!(names(&folder), ["layout"]);
+    world.finish();
 }
 
 /// Has skopeo read an image and all its blobs, which it checks.
@@ -130,9 +220,9 @@ async fn what_is_run_is_the_same_afterwards() {
     // Now it is made of an OCI image, and what that says stays.
     let second = folder.join("second");
     again.export_oci_layout(&second).await.unwrap();
-    let (first, second) = (config(&first), config(&second));
-    assert_eq!(first["Entrypoint"], second["Entrypoint"]);
-    assert!(first["Entrypoint"].is_array(), "{first}");
+    let entrypoint = |layout: &Path| documents(layout)[1]["config"]["Entrypoint"].take();
+    assert!(entrypoint(&first).is_array());
+    assert_eq!(entrypoint(&first), entrypoint(&second));
     world.finish();
 }
 
