@@ -62,6 +62,7 @@ impl Description {
             renamed: Renamed::new(),
         };
         let mut labels = None;
+        let mut has_config = false;
         if let Some(path) = sif {
             let sif = SifFile::open(path).map_err(sif_error(path))?;
             let header = sif.table().header();
@@ -71,12 +72,13 @@ impl Description {
             }
             if let Some(Value::Object(config)) = sif.oci_config().map_err(sif_error(path))? {
                 described.config = config;
+                has_config = true;
             }
             let metadata = sif.metadata().map_err(sif_error(path))?;
             labels = metadata.map(|metadata| metadata.data.attributes.labels);
         }
         described.add_labels(labels.unwrap_or_else(|| labels_in(root)));
-        described.set_entrypoint(root)?;
+        described.set_entrypoint(root, has_config)?;
         Ok(described)
     }
 
@@ -93,14 +95,11 @@ impl Description {
         self.config.insert("Labels".into(), labels.into());
     }
 
-    fn set_entrypoint(&mut self, root: &RootFs) -> Result<(), ExportError> {
+    fn set_entrypoint(&mut self, root: &RootFs, has_config: bool) -> Result<(), ExportError> {
         let runscript = root.file(RUNSCRIPT);
         let runscript = runscript.map(|path| fs::read(&path).map_err(read_error(&path)));
         let runscript = runscript.transpose()?;
         let has_exec = root.file(EXEC).is_some();
-        let has_config = ["Entrypoint", "Cmd"]
-            .iter()
-            .any(|name| self.config.contains_key(*name));
         let entrypoint = Entrypoint::choose(runscript.as_deref(), has_config, has_exec);
         self.rename_environment(root, ENVIRONMENT, "90-exported");
         if matches!(entrypoint, Entrypoint::OfConfig | Entrypoint::Unknown) {
@@ -160,6 +159,8 @@ impl Description {
 }
 
 impl Entrypoint {
+    /// Of an image with this run script. An OCI image's configuration is empty where the image
+    /// does not say what is run; other images have one that is empty, too.
     fn choose(runscript: Option<&[u8]>, has_config: bool, has_exec: bool) -> Self {
         // Source: the scripts that Apptainer 1.4.5 writes.
         const OF_OCI: &str = "OCI_ENTRYPOINT=";

@@ -226,3 +226,18 @@ impl IntoFuture for ExportOci {
         Box::pin(self.export())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_tag;
+
+    #[test]
+    fn tags_are_told_from_other_names() {
+        for tag in ["latest", "3.12-slim", "_x", &"a".repeat(128)] {
+            assert!(is_tag(tag), "{tag}");
+        }
+        for other in ["", ".a", "-a", "a/b", "a:b", "\u{e4}", &"a".repeat(129)] {
+            assert!(!is_tag(other), "{other}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use apptainer::Rootfs;
 use apptainer::sys::sif::{Arch, FsType, SifWriter};
+use fixtures::{Login, Registry};
 use serde_json::{Value, json};
 
 use super::*;
@@ -152,6 +153,42 @@ async fn an_image_goes_out_and_comes_in_as_it_was() {
         }
         assert!(found == original, "a file more, or another content");
     }
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_image_of_a_registry_keeps_its_name_and_says_no_more_than_it_did() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&fixtures::busybox_archive(), "busybox:1.0");
+    let reference = registry.reference("busybox:1.0");
+    let image = world.client().image(&reference).no_https().await.unwrap();
+    let folder = target_folder(&world);
+    let layout = folder.join("layout");
+    let exported = image.export_oci_layout(&layout).await.unwrap();
+    assert_eq!(exported.tag, "1.0");
+    let full = format!("{}/busybox:1.0", registry.host());
+    let index = json(&layout.join("index.json"));
+    let expected = json!({
+        "io.containerd.image.name": full,
+        "org.opencontainers.image.ref.name": "1.0",
+    });
+    assert_eq!(index["manifests"][0]["annotations"], expected);
+    let docker = json(&layout.join("manifest.json"));
+    assert_eq!(docker[0]["RepoTags"], json!([full]));
+    // It says nothing of what is run.
+    let config = &documents(&layout)[1]["config"];
+    assert_eq!(
+        (&config["Entrypoint"], &config["Cmd"]),
+        (&Value::Null, &Value::Null)
+    );
+    // What docker reads of it, skopeo reads as docker does.
+    let archive = folder.join("archive");
+    image.export_oci_archive(&archive).await.unwrap();
+    let saved = format!("docker-archive:{}:{full}", archive.display());
+    let raw = output(Command::new("skopeo").args(["inspect", "--config", &saved]));
+    let raw: Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!(raw["rootfs"], documents(&layout)[1]["rootfs"]);
     world.finish();
 }
 
