@@ -125,6 +125,7 @@ const SIGNS: &[(&str, FailureKind)] = &[
     ("no mapping entry found in", FailureKind::Subuid),
     ("user namespace", FailureKind::UserNamespace),
     ("unauthorized", FailureKind::Unauthorized),
+    ("unexpected status code 401", FailureKind::Unauthorized),
     ("authentication required", FailureKind::Unauthorized),
     ("denied: ", FailureKind::Unauthorized),
     ("manifest unknown", FailureKind::NotInRegistry),
@@ -148,6 +149,12 @@ const PASSING: &[&str] = &[
     "HTTP status: 502",
     "HTTP status: 503",
     "HTTP status: 504",
+    // Of `push`, and of `oras://`.
+    "unexpected status code 429",
+    "unexpected status code 500",
+    "unexpected status code 502",
+    "unexpected status code 503",
+    "unexpected status code 504",
     "connection reset by peer",
     "broken pipe",
     "unexpected EOF",
@@ -308,6 +315,10 @@ mod tests {
                 FailureKind::Unauthorized,
             ),
             (
+                "FATAL:   Unable to push image to oci registry: HEAD http://h/v2/a/manifests/1: unexpected status code 401 Unauthorized (HEAD responses have no body, use GET for details)",
+                FailureKind::Unauthorized,
+            ),
+            (
                 "FATAL:   pinging container registry h: dial tcp: connect: connection refused",
                 FailureKind::Registry,
             ),
@@ -333,6 +344,9 @@ mod tests {
         ));
         assert!(may_pass(
             "pinging container registry h: Get \"http://h/v2/\": read tcp a->b: read: connection reset by peer"
+        ));
+        assert!(may_pass(
+            "GET http://h/v2/: unexpected status code 503 Service Unavailable"
         ));
         assert!(!may_pass("reading manifest 1 in h/a: manifest unknown"));
         assert!(!may_pass("unauthorized: authentication required"));

@@ -9,7 +9,7 @@ use apptainer_sys::exit::{Failure, FailureKind};
 use apptainer_sys::process::Exit;
 
 use crate::exec::ExecError;
-use crate::image::ImageError;
+use crate::image::{ExportError, ImageError};
 use crate::instance::InstanceError;
 
 /// Any error of this crate, for programs that do not tell them apart.
@@ -22,6 +22,9 @@ pub enum Error {
     /// An image could not be had.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// An image could not be taken out of the store.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// A command could not be run.
     #[error(transparent)]
     Exec(#[from] ExecError),

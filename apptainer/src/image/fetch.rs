@@ -39,7 +39,7 @@ impl Acquire {
     }
 
     /// Makes the SIF file `target` of an image in a registry.
-    pub(super) async fn from_registry(
+    pub(super) async fn fetch_image(
         &self,
         image: &OciReference,
         found: Option<Found>,
@@ -50,12 +50,11 @@ impl Acquire {
     ) -> Result<(), ImageError> {
         let failed = |error| ImageError::registry(work.reference, error);
         let sessions = self.sessions(image).await.map_err(failed)?;
-        let found = match found {
-            Some(found) => found,
-            None => {
-                let ask = || sessions.image(digest, &self.platform);
-                work.patience.ask(ask).await?
-            }
+        let found = if let Some(found) = found {
+            found
+        } else {
+            let ask = || sessions.image(digest, &self.platform);
+            work.patience.ask(ask).await?
         };
         let fetch = Fetch {
             acquire: self,
@@ -68,7 +67,8 @@ impl Acquire {
             let target = target.to_owned();
             let wanted = vec![Wanted { blob: sif, target }];
             fetch.all(&wanted).await?;
-            return Ok(fetch.forget(&wanted).await);
+            fetch.forget(&wanted).await;
+            return Ok(());
         }
         found.manifest.check_layers().map_err(failed)?;
         // Apptainer notes in the image what it was made of: this says it.
@@ -91,11 +91,12 @@ impl Acquire {
         work.make(target, &format!("oci:{name}"), self.conversion)
             .await?;
         drop(slot);
-        Ok(fetch.forget(&wanted).await)
+        fetch.forget(&wanted).await;
+        Ok(())
     }
 
     /// Fetches the SIF file `target` from a URL.
-    pub(super) async fn from_url(
+    pub(super) async fn fetch_file(
         &self,
         url: &str,
         work: &Work<'_>,
@@ -127,7 +128,8 @@ impl Fetch<'_> {
                 let Some(wanted) = wanted.get(index) else {
                     return Ok(());
                 };
-                self.one(index, wanted).await?;
+                // Four of them would make a large future.
+                Box::pin(self.one(index, wanted)).await?;
             }
         };
         tokio::try_join!(worker(), worker(), worker(), worker()).map(drop)

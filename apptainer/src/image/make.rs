@@ -112,12 +112,13 @@ impl Acquire {
         let Resolved { source, found, .. } = resolved;
         if let (Some(image), Source::Manifest(digest)) = (reference.oci(), &source) {
             return self
-                .from_registry(image, found, digest, &making.root, &work, &target)
+                .fetch_image(image, found, digest, &making.root, &work, &target)
                 .await;
         }
         match reference.scheme() {
             Some(Scheme::Http | Scheme::Https) => {
-                self.from_url(&reference.to_string(), &work, &target).await
+                self.fetch_file(&reference.to_string(), &work, &target)
+                    .await
             }
             Some(scheme) if scheme.is_local() => {
                 let _slot = self.slot(reference, &making.root).await?;

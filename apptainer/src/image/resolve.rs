@@ -238,7 +238,7 @@ impl Acquire {
     }
 
     pub(super) fn key(&self, source: &Source) -> Key {
-        Key::of_image(source, &self.platform, &self.conversion)
+        Key::of_image(source, &self.platform, self.conversion)
     }
 
     pub(super) fn offline(&self, reference: &Reference) -> ImageError {

@@ -14,6 +14,7 @@ mod equality;
 mod examples;
 mod exec;
 mod exec_failures;
+mod export;
 mod image;
 mod instance;
 mod instance_failures;

@@ -53,7 +53,7 @@ impl Access {
                 create(path).map_err(store_error(path))?;
                 let ours = Some(Root::new(path));
                 let others = Vec::new();
-                return Ok(Found { ours, others });
+                Ok(Found { ours, others })
             }
             found => self.look(path, &found.map_err(store_error(path))?),
         }

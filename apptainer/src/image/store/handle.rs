@@ -88,7 +88,7 @@ impl Store {
             let Some(record) = stores.name(&name) else {
                 return Ok(Vec::new());
             };
-            let key = Key::of_image(&record.source, &record.platform, &Conversion::default());
+            let key = Key::of_image(&record.source, &record.platform, Conversion::default());
             let mut found = Vec::new();
             for (root, is_shared) in stores.with_origin() {
                 for form in Form::ALL {

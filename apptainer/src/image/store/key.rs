@@ -37,18 +37,18 @@ impl Key {
     pub(in crate::image) fn of_image(
         source: &Source,
         platform: &Platform,
-        conversion: &Conversion,
+        conversion: Conversion,
     ) -> Self {
         let mut fields = Fields::default();
         match source {
             Source::Manifest(digest) => fields.feed("manifest").feed(digest),
             Source::Url { url, validator } => fields.feed("url").feed(url).feed(validator),
-            Source::At { uri, time } => fields.feed("at").feed(uri).feed(&time.to_string()),
+            Source::At { uri, time } => fields.feed("at").feed(uri).feed(time.to_string()),
             Source::File(state) => fields.feed("file").feed(state),
             Source::Build(hash) => fields.feed("build").feed(hash),
         };
-        fields.feed(&platform.to_string());
-        fields.feed(&conversion.to_string());
+        fields.feed(platform.to_string());
+        fields.feed(conversion.to_string());
         fields.key()
     }
 
@@ -56,7 +56,7 @@ impl Key {
     pub(in crate::image) fn of_name(reference: &Reference, platform: &Platform) -> Self {
         let mut fields = Fields::default();
         fields.feed(reference.identity().as_bytes());
-        fields.feed(&platform.to_string());
+        fields.feed(platform.to_string());
         fields.key()
     }
 
@@ -130,21 +130,21 @@ mod tests {
     #[test]
     fn what_differs_in_anything_has_another_key() {
         let source = |digest: &str| Source::Manifest(digest.into());
-        let key = |source: &Source, platform: &str, conversion: &Conversion| {
+        let key = |source: &Source, platform: &str, conversion: Conversion| {
             Key::of_image(source, &platform.parse().unwrap(), conversion)
         };
         let plain = Conversion::default();
-        let first = key(&source("sha256:1"), "amd64", &plain);
-        assert_eq!(first, key(&source("sha256:1"), "amd64", &plain));
-        assert_ne!(first, key(&source("sha256:2"), "amd64", &plain));
-        assert_ne!(first, key(&source("sha256:1"), "arm64", &plain));
+        let first = key(&source("sha256:1"), "amd64", plain);
+        assert_eq!(first, key(&source("sha256:1"), "amd64", plain));
+        assert_ne!(first, key(&source("sha256:2"), "amd64", plain));
+        assert_ne!(first, key(&source("sha256:1"), "arm64", plain));
         let zstd = Conversion {
             compression: Some(Compression::Zstd { level: 3 }),
         };
-        assert_ne!(first, key(&source("sha256:1"), "amd64", &zstd));
+        assert_ne!(first, key(&source("sha256:1"), "amd64", zstd));
         assert_ne!(
             first,
-            key(&Source::Build("sha256:1".into()), "amd64", &plain)
+            key(&Source::Build("sha256:1".into()), "amd64", plain)
         );
     }
 

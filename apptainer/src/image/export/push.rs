@@ -1,0 +1,188 @@
+//! Pushing an image to a registry.
+
+use std::ffi::OsStr;
+use std::future::{Future, IntoFuture};
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use apptainer_sys::command::{self, GlobalOptions, Verbosity};
+use apptainer_sys::exit::Failure;
+use apptainer_sys::process::Stdio;
+use tokio::time::Instant;
+
+use super::ExportError;
+use super::run::run;
+use crate::error::ApptainerFailure;
+use crate::image::{Image, Reference, ReferenceError, Scheme, deadline};
+
+/// An image on its way to a registry: await it.
+///
+/// Dropped midway it kills `apptainer`. A registry shows an image when all of it is there, so
+/// there is none then, or the whole one.
+#[must_use = "an image is pushed when this is awaited"]
+pub struct Push {
+    image: Image,
+    reference: Result<Reference, ReferenceError>,
+    limit: Duration,
+    no_https: bool,
+    allow_unsigned: bool,
+    retries: u32,
+}
+
+impl Image {
+    /// Pushes the image's SIF file, as it is, to an OCI registry (`oras://HOST/NAME:TAG`), or
+    /// to a library (`library://..`), with the logins that `apptainer registry login` and
+    /// `apptainer remote login` keep.
+    ///
+    /// ```no_run
+    /// # async fn example(image: apptainer::Image) -> Result<(), apptainer::Error> {
+    /// image.push("oras://registry.example.org/tools/python:3.12").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn push(&self, reference: impl AsRef<OsStr>) -> Push {
+        Push {
+            image: self.clone(),
+            reference: Reference::parse(reference),
+            limit: Duration::from_secs(3600),
+            no_https: false,
+            allow_unsigned: false,
+            retries: 3,
+        }
+    }
+}
+
+impl Push {
+    /// How long it may take, all attempts together: an hour otherwise.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Speaks HTTP to the registry.
+    ///
+    /// [`Builder::http_registry`](crate::Builder::http_registry) says so once for a registry.
+    pub fn no_https(mut self) -> Self {
+        self.no_https = true;
+        self
+    }
+
+    /// Pushes to a library what nobody has signed.
+    pub fn allow_unsigned(mut self) -> Self {
+        self.allow_unsigned = true;
+        self
+    }
+
+    /// How often a registry is asked again that was busy, or broke off: 3 times otherwise, each
+    /// after a longer pause, from about half a second on.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    async fn push(self) -> Result<(), ExportError> {
+        let reference = self.reference.clone()?;
+        if !matches!(reference.scheme(), Some(Scheme::Oras | Scheme::Library)) {
+            let reference = reference.to_string();
+            return Err(ExportError::NotPushable { reference });
+        }
+        let Some(sif) = self.image.sif() else {
+            let path = self.image.path().to_owned();
+            return Err(ExportError::NoSif { path });
+        };
+        let deadline = deadline(self.limit);
+        let pushing = self.push_with_retries(sif, &reference, deadline);
+        let timed_out = |_| ExportError::TimedOut {
+            target: reference.to_string(),
+            limit: self.limit,
+        };
+        let pushed = tokio::time::timeout_at(deadline, pushing).await;
+        pushed.map_err(timed_out)?
+    }
+
+    async fn push_with_retries(
+        &self,
+        sif: &Path,
+        reference: &Reference,
+        deadline: Instant,
+    ) -> Result<(), ExportError> {
+        for attempt in 0..self.retries {
+            let pause = pause(attempt);
+            let error = match self.push_once(sif, reference).await {
+                Err(error) if error.may_pass() && Instant::now() + pause < deadline => error,
+                pushed => return pushed,
+            };
+            tracing::warn!(%error, ?pause, "the registry is asked again");
+            tokio::time::sleep(pause).await;
+        }
+        self.push_once(sif, reference).await
+    }
+
+    async fn push_once(&self, sif: &Path, reference: &Reference) -> Result<(), ExportError> {
+        let client = self.image.client();
+        let is_plain = |host| client.registries().speaks_http(host);
+        let no_https = self.no_https || reference.registry().is_some_and(is_plain);
+        let mut push = command::Push::new(sif, reference.to_word(no_https));
+        push.no_https(no_https).allow_unsigned(self.allow_unsigned);
+        let global = GlobalOptions {
+            verbosity: Verbosity::Normal,
+            ..GlobalOptions::silent()
+        };
+        let make = || {
+            let mut spawn = client.invocation(&global, &push)?;
+            spawn.stdout(Stdio::Null);
+            Ok(spawn)
+        };
+        let ended = run(make, ()).await?;
+        if ended.exit.success() {
+            return Ok(());
+        }
+        Err(ExportError::Apptainer {
+            reference: reference.to_string(),
+            failure: Box::new(ApptainerFailure {
+                failure: Failure::from_stderr(&ended.stderr),
+                stderr: ended.stderr_text(),
+                program: ended.program,
+                argv: ended.argv,
+                exit: ended.exit,
+            }),
+        })
+    }
+}
+
+/// How long to wait after an attempt: twice as long each time, and never as long as others do
+/// who were refused at the same time.
+fn pause(attempt: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(30);
+    let factor = 2_u32.saturating_pow(attempt);
+    let pause = FIRST.saturating_mul(factor).min(LONGEST);
+    // Between half of it and half as much again.
+    let [random, ..] = RandomState::new().hash_one(()).to_le_bytes();
+    pause / 2 + pause * u32::from(random) / 256
+}
+
+impl IntoFuture for Push {
+    type Output = Result<(), ExportError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.push())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_within_bounds() {
+        for (attempt, most) in [(0, 750), (1, 1500), (2, 3000), (u32::MAX, 45_000)] {
+            let pause = pause(attempt);
+            let most = Duration::from_millis(most);
+            assert!(pause >= most / 3 && pause <= most, "{attempt}: {pause:?}");
+        }
+    }
+}
