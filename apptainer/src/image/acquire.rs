@@ -15,7 +15,7 @@ use super::progress::{Listener, Phase, Progress};
 use super::store::{Form, InUse, Key, Stores};
 use super::{
     Compression, Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference,
-    ReferenceError, Resolution, Rootfs, SignaturePolicy, Signatures, deadline, signature,
+    ReferenceError, Resolution, Rootfs, SignaturePolicy, Signatures, Subject, deadline, signature,
 };
 use crate::Apptainer;
 use crate::blocking::blocking;
@@ -253,9 +253,9 @@ impl Acquire {
         blocking(move || stores.find(form, &key)).await
     }
 
-    pub(super) fn patience<'a>(&'a self, reference: &'a Reference) -> Patience<'a> {
+    pub(super) fn patience<'a>(&'a self, subject: Subject<'a>) -> Patience<'a> {
         Patience {
-            reference,
+            subject,
             limit: self.limit,
             deadline: deadline(self.limit),
             retries: self.retries,

@@ -27,7 +27,6 @@ use crate::process::{OnDrop, Running, Tail, read_available};
 /// A piece of work for `apptainer`, done in a directory that is removed.
 pub(super) struct Work<'a> {
     pub(super) client: &'a Apptainer,
-    pub(super) reference: &'a Reference,
     pub(super) platform: &'a Platform,
     pub(super) scratch: &'a Arc<Scratch>,
     pub(super) patience: Patience<'a>,
@@ -35,10 +34,15 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Fetches what the reference names into the SIF file `target`, which is not there; again
+    /// Fetches what a reference names into the SIF file `target`, which is not there; again
     /// where what failed may pass.
-    pub(super) async fn pull(&self, target: &Path, no_https: bool) -> Result<(), ImageError> {
-        let mut pull = Pull::new(target, self.reference.to_word(no_https));
+    pub(super) async fn pull(
+        &self,
+        target: &Path,
+        reference: &Reference,
+        no_https: bool,
+    ) -> Result<(), ImageError> {
+        let mut pull = Pull::new(target, reference.to_word(no_https));
         pull.no_https(no_https);
         // Of what has been tried before something may be there.
         pull.force(true);
@@ -140,7 +144,7 @@ impl Work<'_> {
         }
         let stderr = tail.bytes();
         Err(ImageError::Apptainer {
-            reference: self.reference.to_string(),
+            reference: self.patience.subject.to_string(),
             failure: Box::new(ApptainerFailure {
                 program,
                 argv,

@@ -9,7 +9,7 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::sif::SifError;
 
-use super::{Holder, Platform, Reference, ReferenceError, RegistryError, SignatureError};
+use super::{Holder, Platform, ReferenceError, RegistryError, SignatureError, Subject};
 use crate::error::ApptainerFailure;
 
 /// An image could not be had. The store is as it was.
@@ -136,9 +136,9 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn registry(reference: &Reference, source: RegistryError) -> Self {
+    pub(super) fn registry(subject: Subject<'_>, source: RegistryError) -> Self {
         Self::Registry {
-            reference: reference.to_string(),
+            reference: subject.to_string(),
             source: Box::new(source),
         }
     }

@@ -12,7 +12,7 @@ use super::layout::{Layout, link};
 use super::patience::Patience;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
 use super::store::{Holder, Root, Turn, store_error};
-use super::{Acquire, ImageError, OciReference, Phase, Reference};
+use super::{Acquire, ImageError, OciReference, Phase};
 use crate::blocking::blocking;
 
 /// A place in a layout and what belongs there.
@@ -24,7 +24,6 @@ struct Wanted<'a> {
 /// What blobs are fetched with, and where they are kept until their image is finished.
 struct Fetch<'a> {
     acquire: &'a Acquire,
-    reference: &'a Reference,
     root: &'a Root,
     sessions: &'a Sessions,
     patience: Patience<'a>,
@@ -48,7 +47,7 @@ impl Acquire {
         work: &Work<'_>,
         target: &Path,
     ) -> Result<(), ImageError> {
-        let failed = |error| ImageError::registry(work.reference, error);
+        let failed = |error| ImageError::registry(work.patience.subject, error);
         let sessions = self.sessions(image).await.map_err(failed)?;
         let found = if let Some(found) = found {
             found
@@ -58,7 +57,6 @@ impl Acquire {
         };
         let fetch = Fetch {
             acquire: self,
-            reference: work.reference,
             root,
             sessions: &sessions,
             patience: work.patience,
@@ -87,7 +85,7 @@ impl Acquire {
         layout
             .finish(&found)
             .map_err(store_error(work.scratch.path()))?;
-        let slot = self.slot(work.reference, root).await?;
+        let slot = self.slot(work.patience.subject, root).await?;
         work.make(target, &format!("oci:{name}"), self.conversion)
             .await?;
         drop(slot);
@@ -110,7 +108,7 @@ impl Acquire {
         let held: Held = Arc::clone(work.scratch) as Held;
         let download = Download::Url(&file);
         let fetch = || download.fetch(target, Held::clone(&held), &told);
-        attempt(work.reference, work.patience, target, fetch).await
+        attempt(work.patience, target, fetch).await
     }
 }
 
@@ -140,7 +138,7 @@ impl Fetch<'_> {
         let name = blob.digest.replace(':', "-");
         let listener = &self.acquire.listener;
         let lock = self.root.lock("blob", &name);
-        let turn = Turn::take(lock, self.reference, self.patience.limit, listener).await?;
+        let turn = Turn::take(lock, self.patience.subject, self.patience.limit, listener).await?;
         let turn = Arc::new(turn);
         let held: Held = Arc::clone(&turn) as Held;
         let path = self.root.blobs().join(name);
@@ -148,11 +146,11 @@ impl Fetch<'_> {
             let part = path.with_extension("part");
             let told = |bytes| listener.fetched(index, bytes);
             let fetch = || self.sessions.fetch(blob, &part, &held, &told);
-            attempt(self.reference, self.patience, &part, fetch).await?;
+            attempt(self.patience, &part, fetch).await?;
             // Somebody else may have begun to write to it, too.
             if !turn.is_held() {
                 return Err(ImageError::Held {
-                    reference: self.reference.to_string(),
+                    reference: self.patience.subject.to_string(),
                     holder: Holder::me(),
                     limit: self.patience.limit,
                 });
@@ -206,7 +204,6 @@ async fn is_there(path: PathBuf, blob: &Descriptor) -> Result<bool, ImageError> 
 }
 
 async fn attempt<F>(
-    reference: &Reference,
     patience: Patience<'_>,
     path: &Path,
     fetch: impl Fn() -> F,
@@ -221,7 +218,7 @@ where
                 Err(_) => Err(patience.timed_out()),
                 Ok(Err(DownloadError::Io(error))) => Err(store_error(path)(error)),
                 Ok(Err(DownloadError::Registry(error))) => {
-                    Err(ImageError::registry(reference, error))
+                    Err(ImageError::registry(patience.subject, error))
                 }
                 Ok(Ok(())) => Ok(()),
             }

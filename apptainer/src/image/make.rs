@@ -14,7 +14,7 @@ use super::store::{
     EntryRecord, Form, InUse, Key, Root, Scratch, Source, Stores, Turn, now_millis, size_of,
     store_error, sync, write_entry,
 };
-use super::{Acquire, ImageError, Phase, Reference, Scheme};
+use super::{Acquire, ImageError, Phase, Reference, Scheme, Subject};
 use crate::blocking::blocking;
 
 /// An entry that is being made: where, and as what.
@@ -125,7 +125,7 @@ impl Acquire {
                 let source = reference.to_word(false).to_string_lossy().into_owned();
                 work.make(&target, &source, self.conversion).await
             }
-            _ => work.pull(&target, self.no_https).await,
+            _ => work.pull(&target, reference, self.no_https).await,
         }
     }
 
@@ -177,22 +177,21 @@ impl Acquire {
 
     async fn turn(
         &self,
-        reference: &Reference,
+        subject: Subject<'_>,
         stores: &Stores,
         doing: &str,
         key: &Key,
     ) -> Result<Turn, ImageError> {
         let lock = stores.ours()?.lock(doing, key.as_str());
-        Turn::take(lock, reference, self.limit, &self.listener).await
+        Turn::take(lock, subject, self.limit, &self.listener).await
     }
 
-    fn work<'a>(&'a self, reference: &'a Reference, scratch: &'a Arc<Scratch>) -> Work<'a> {
+    fn work<'a>(&'a self, subject: Subject<'a>, scratch: &'a Arc<Scratch>) -> Work<'a> {
         Work {
             client: &self.client,
-            reference,
             platform: &self.platform,
             scratch,
-            patience: self.patience(reference),
+            patience: self.patience(subject),
             listener: &self.listener,
         }
     }

@@ -21,6 +21,7 @@ mod signature;
 mod slots;
 pub(crate) mod store;
 
+use std::fmt;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +74,9 @@ struct Inner {
     /// What the store is not to take away.
     in_use: Vec<InUse>,
 }
+
+/// What errors name: a reference, or a definition.
+type Subject<'a> = &'a (dyn fmt::Display + Send + Sync);
 
 /// When so much time will have passed: in effect never, where that is too far to count.
 fn deadline(limit: Duration) -> Instant {

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::progress::Listener;
 use super::registry::RegistryError;
-use super::{ImageError, Phase, Reference};
+use super::{ImageError, Phase, Subject};
 
 /// How often, and for how long, a server is asked.
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
-    pub(super) reference: &'a Reference,
+    pub(super) subject: Subject<'a>,
     pub(super) limit: Duration,
     pub(super) deadline: Instant,
     pub(super) retries: u32,
@@ -70,9 +70,7 @@ impl Patience<'_> {
             let answer = once();
             async move {
                 match tokio::time::timeout_at(deadline, answer).await {
-                    Ok(answer) => {
-                        answer.map_err(|error| ImageError::registry(self.reference, error))
-                    }
+                    Ok(answer) => answer.map_err(|error| ImageError::registry(self.subject, error)),
                     Err(_) => Err(self.timed_out()),
                 }
             }
@@ -82,7 +80,7 @@ impl Patience<'_> {
 
     pub(super) fn timed_out(&self) -> ImageError {
         ImageError::TimedOut {
-            reference: self.reference.to_string(),
+            reference: self.subject.to_string(),
             limit: self.limit,
         }
     }

@@ -7,7 +7,7 @@ use apptainer_sys::state::host_name;
 use tokio::time::Instant;
 
 use super::store::{Holder, Root, store_error};
-use super::{Acquire, ImageError, Reference, deadline};
+use super::{Acquire, ImageError, Subject, deadline};
 use crate::blocking::blocking;
 use crate::lock::FileLock;
 
@@ -21,7 +21,7 @@ impl Acquire {
     /// Cancel-safe.
     pub(super) async fn slot(
         &self,
-        reference: &Reference,
+        subject: Subject<'_>,
         root: &Root,
     ) -> Result<FileLock, ImageError> {
         let deadline = deadline(self.limit);
@@ -36,7 +36,7 @@ impl Acquire {
             };
             if Instant::now() + pause > deadline {
                 return Err(ImageError::Held {
-                    reference: reference.to_string(),
+                    reference: subject.to_string(),
                     holder: holder.unwrap_or_else(Holder::me),
                     limit: self.limit,
                 });

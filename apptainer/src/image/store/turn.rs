@@ -12,7 +12,7 @@ use super::lock_file::LockFile;
 use super::{Holder, store_error};
 use crate::blocking::blocking;
 use crate::image::progress::Listener;
-use crate::image::{ImageError, Reference, deadline};
+use crate::image::{ImageError, Subject, deadline};
 use crate::lock::FileLock;
 
 /// The right to do something in a store, such as to fill an entry, which one has at a time of
@@ -36,13 +36,13 @@ impl Turn {
     /// Cancel-safe.
     pub(in crate::image) async fn take(
         lock: LockFile,
-        reference: &Reference,
+        subject: Subject<'_>,
         limit: Duration,
         listener: &Listener,
     ) -> Result<Self, ImageError> {
         let deadline = deadline(limit);
         let held = || ImageError::Held {
-            reference: reference.to_string(),
+            reference: subject.to_string(),
             holder: lock.holder().unwrap_or_else(Holder::me),
             limit,
         };
