@@ -2,18 +2,13 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use apptainer_sys::command::{Build, GlobalOptions, Pull, Subcommand, Verbosity};
-use apptainer_sys::exit::Failure;
 use apptainer_sys::output::Message;
-use apptainer_sys::process::{Exit, Session, Signal, Spawn, SpawnStage, Stdio};
+use apptainer_sys::process::{Spawn, Stdio};
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
 use super::patience::Patience;
@@ -21,8 +16,7 @@ use super::progress::{INTERVAL, Listener};
 use super::store::{Scratch, size_of, store_error};
 use super::{Conversion, ImageError, Phase, Platform, Reference};
 use crate::Apptainer;
-use crate::error::ApptainerFailure;
-use crate::process::{OnDrop, Running, Tail, read_available};
+use crate::process::{Keep, Run, RunError};
 
 /// A piece of work for `apptainer`, done in a directory that is removed.
 pub(super) struct Work<'a> {
@@ -105,53 +99,30 @@ impl Work<'_> {
         phase: Phase,
         deadline: Instant,
     ) -> Result<(), ImageError> {
-        let mut spawn = self.spawn(command)?;
-        // What works for nobody takes bandwidth and room from others.
-        spawn.parent_death_signal(Signal::KILL);
         self.listener.enter(phase);
-        let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
-        let mut running = match Running::spawn(spawn, OnDrop::Kill) {
-            // That cannot be had everywhere.
-            Err(error) if error.stage == SpawnStage::ParentDeath => {
-                tracing::debug!(%error, "this apptainer goes on if this process is killed");
-                Running::spawn(self.spawn(command)?, OnDrop::Kill)?
-            }
-            started => started?,
+        let mut messages = Messages::new(self.listener);
+        let run = Run {
+            deadline,
+            stdout: Keep::End,
+            heard: &mut |piece| messages.hear(piece),
         };
-        running.keep(Arc::clone(self.scratch));
-        let [_, _, stderr] = running.take_pipes();
-        let tail = Tail::default();
-        let watched = tokio::time::timeout_at(deadline, async {
-            tokio::select! {
-                never = self.report_bytes() => match never {},
-                exit = self.follow(&mut running, stderr, &tail) => exit,
-            }
-        });
-        let watched = watched.await.ok();
-        let in_time = watched.is_some();
-        let exit = match watched {
-            Some(exit) => exit,
-            None => running.kill().await,
+        let ran = run.run(|| self.spawn(command), Arc::clone(self.scratch));
+        let ran = tokio::select! {
+            never = self.report_bytes() => match never {},
+            ran = ran => ran,
         };
-        let exit = exit.map_err(store_error(self.scratch.path()))?;
-        // Nothing writes to the directory any more: it is the caller's alone.
-        drop(running.release());
-        if !in_time {
-            return Err(self.patience.timed_out());
-        }
-        if exit.success() {
+        let ended = ran.map_err(|error| match error {
+            RunError::Make(error) => error,
+            RunError::Spawn(error) => error.into(),
+            RunError::Io(error) => store_error(self.scratch.path())(error),
+            RunError::TimedOut => self.patience.timed_out(),
+        })?;
+        if ended.exit.success() {
             return Ok(());
         }
-        let stderr = tail.bytes();
         Err(ImageError::Apptainer {
             reference: self.patience.subject.to_string(),
-            failure: Box::new(ApptainerFailure {
-                program,
-                argv,
-                exit,
-                failure: Failure::from_stderr(&stderr),
-                stderr: String::from_utf8_lossy(&stderr).into_owned(),
-            }),
+            failure: Box::new(ended.into_failure()),
         })
     }
 
@@ -166,58 +137,8 @@ impl Work<'_> {
             fs::create_dir_all(&path).map_err(store_error(&path))?;
             spawn.set_env(name, path);
         }
-        spawn
-            .current_dir(self.scratch.path())
-            .session(Session::NewSession)
-            .stdin(Stdio::Null)
-            .stdout(Stdio::Null)
-            .stderr(Stdio::pipe());
+        spawn.current_dir(self.scratch.path()).stdout(Stdio::Null);
         Ok(spawn)
-    }
-
-    /// Reads what `apptainer` says until it ends.
-    async fn follow(
-        &self,
-        running: &mut Running,
-        stderr: Option<OwnedFd>,
-        tail: &Tail,
-    ) -> io::Result<Exit> {
-        let Some(stderr) = stderr else {
-            return running.wait().await;
-        };
-        let mut stderr = Receiver::from_owned_fd(stderr)?;
-        let ended = running.ended()?;
-        tokio::select! {
-            read = self.read_messages(&mut stderr, tail) => read?,
-            // A helper that outlives it may hold the pipe: what is in it is enough.
-            ended = ended.wait() => {
-                ended?;
-                tail.push(&read_available(&stderr));
-            }
-        }
-        running.wait().await
-    }
-
-    async fn read_messages(&self, stderr: &mut Receiver, tail: &Tail) -> io::Result<()> {
-        const LONGEST_LINE: usize = 64 * 1024;
-        let mut line = BytesMut::new();
-        loop {
-            let known = line.len();
-            if stderr.read_buf(&mut line).await? == 0 {
-                return Ok(());
-            }
-            tail.push(&line[known..]);
-            while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-                let line = line.split_to(end + 1);
-                let message = Message::parse(&line);
-                if let Some(phase) = message.and_then(|said| Phase::from_message(&said.text)) {
-                    self.listener.enter(phase);
-                }
-            }
-            if line.len() > LONGEST_LINE {
-                line.clear();
-            }
-        }
     }
 
     /// Tells the listener how much has been written, again and again.
@@ -231,6 +152,36 @@ impl Work<'_> {
             if let Ok(bytes) = tokio::task::spawn_blocking(move || size_of(&path)).await {
                 self.listener.wrote(bytes);
             }
+        }
+    }
+}
+
+/// What `apptainer` says, line by line.
+struct Messages<'a> {
+    listener: &'a Listener,
+    line: BytesMut,
+}
+
+impl<'a> Messages<'a> {
+    fn new(listener: &'a Listener) -> Self {
+        Self {
+            listener,
+            line: BytesMut::new(),
+        }
+    }
+
+    fn hear(&mut self, piece: &[u8]) {
+        const LONGEST_LINE: usize = 64 * 1024;
+        self.line.extend_from_slice(piece);
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line = self.line.split_to(end + 1);
+            let message = Message::parse(&line);
+            if let Some(phase) = message.and_then(|said| Phase::from_message(&said.text)) {
+                self.listener.enter(phase);
+            }
+        }
+        if self.line.len() > LONGEST_LINE {
+            self.line.clear();
         }
     }
 }

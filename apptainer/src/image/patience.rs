@@ -22,7 +22,7 @@ pub(super) struct Patience<'a> {
 
 /// How long to wait before each attempt after the first, without end: twice as long each time,
 /// and never as long as others do who were refused at the same time.
-fn pauses() -> impl Iterator<Item = Duration> {
+pub(super) fn pauses() -> impl Iterator<Item = Duration> {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(30);
     iter::successors(Some(FIRST), |pause| Some((*pause * 2).min(LONGEST))).map(|pause| {
@@ -82,6 +82,19 @@ impl Patience<'_> {
         ImageError::TimedOut {
             reference: self.subject.to_string(),
             limit: self.limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_within_bounds() {
+        for (pause, most) in pauses().zip([750, 1500, 3000, 6000, 12_000, 24_000, 45_000, 45_000]) {
+            let most = Duration::from_millis(most);
+            assert!(pause >= most / 3 && pause <= most, "{pause:?} of {most:?}");
         }
     }
 }

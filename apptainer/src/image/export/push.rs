@@ -2,19 +2,17 @@
 
 use std::ffi::OsStr;
 use std::future::{Future, IntoFuture};
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
 use apptainer_sys::command::{self, GlobalOptions, Verbosity};
-use apptainer_sys::exit::Failure;
 use apptainer_sys::process::Stdio;
 use tokio::time::Instant;
 
 use super::ExportError;
 use super::run::run;
-use crate::error::ApptainerFailure;
+use crate::image::patience::pauses;
 use crate::image::{Image, Reference, ReferenceError, Scheme, deadline};
 
 /// An image on its way to a registry: await it.
@@ -108,8 +106,7 @@ impl Push {
         reference: &Reference,
         deadline: Instant,
     ) -> Result<(), ExportError> {
-        for attempt in 0..self.retries {
-            let pause = pause(attempt);
+        for pause in pauses().take(self.retries as usize) {
             let error = match self.push_once(sif, reference).await {
                 Err(error) if error.may_pass() && Instant::now() + pause < deadline => error,
                 pushed => return pushed,
@@ -135,33 +132,15 @@ impl Push {
             spawn.stdout(Stdio::Null);
             Ok(spawn)
         };
-        let ended = run(make, ()).await?;
+        let ended = run(client.install().program(), make, ()).await?;
         if ended.exit.success() {
             return Ok(());
         }
         Err(ExportError::Apptainer {
             reference: reference.to_string(),
-            failure: Box::new(ApptainerFailure {
-                failure: Failure::from_stderr(&ended.stderr),
-                stderr: ended.stderr_text(),
-                program: ended.program,
-                argv: ended.argv,
-                exit: ended.exit,
-            }),
+            failure: Box::new(ended.into_failure()),
         })
     }
-}
-
-/// How long to wait after an attempt: twice as long each time, and never as long as others do
-/// who were refused at the same time.
-fn pause(attempt: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(30);
-    let factor = 2_u32.saturating_pow(attempt);
-    let pause = FIRST.saturating_mul(factor).min(LONGEST);
-    // Between half of it and half as much again.
-    let [random, ..] = RandomState::new().hash_one(()).to_le_bytes();
-    pause / 2 + pause * u32::from(random) / 256
 }
 
 impl IntoFuture for Push {
@@ -170,19 +149,5 @@ impl IntoFuture for Push {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.push())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        for (attempt, most) in [(0, 750), (1, 1500), (2, 3000), (u32::MAX, 45_000)] {
-            let pause = pause(attempt);
-            let most = Duration::from_millis(most);
-            assert!(pause >= most / 3 && pause <= most, "{attempt}: {pause:?}");
-        }
     }
 }

@@ -1,104 +1,32 @@
-//! Running programs that end with whoever waits for them.
+//! Running programs.
 
 use std::any::Any;
-use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
+use std::time::Duration;
 
-use apptainer_sys::process::{Exit, Session, Signal, Spawn, SpawnError, SpawnStage, Stdio};
-use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use apptainer_sys::process::Spawn;
 
 use super::ExportError;
 use super::error::read_error;
-use crate::process::{self, OnDrop, Running, Tail, read_available};
+use crate::image::deadline;
+use crate::process::{Keep, Run, RunEnded, RunError};
 
-/// How a program ended.
-pub(super) struct Ended {
-    pub(super) program: PathBuf,
-    pub(super) argv: Vec<OsString>,
-    pub(super) exit: Exit,
-    /// The end of what it wrote to standard error.
-    pub(super) stderr: Vec<u8>,
-}
-
-impl Ended {
-    pub(super) fn stderr_text(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).trim().to_owned()
-    }
-}
-
-/// Runs the program that `make` makes, and keeps `kept` until it has ended.
-///
-/// Dropped midway it kills the program.
+/// Runs a program until it ends: the caller drops this where that takes too long.
 pub(super) async fn run(
+    program: &Path,
     make: impl Fn() -> Result<Spawn, ExportError>,
     kept: impl Any + Send,
-) -> Result<Ended, ExportError> {
-    let spawn = make()?;
-    let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
-    let mut running = start(spawn, make)?;
-    running.keep(kept);
-    let [_, _, stderr] = running.take_pipes();
-    let tail = Tail::default();
-    let failed = read_error(&program);
-    let followed = async {
-        if let Some(stderr) = stderr {
-            follow(running.ended()?, Receiver::from_owned_fd(stderr)?, &tail).await?;
-        }
-        running.wait().await
+) -> Result<RunEnded, ExportError> {
+    let run = Run {
+        deadline: deadline(Duration::MAX),
+        stdout: Keep::End,
+        heard: &mut |_| (),
     };
-    let exit = followed.await.map_err(failed)?;
-    drop(running.release());
-    Ok(Ended {
-        program,
-        argv,
-        exit,
-        stderr: tail.bytes(),
+    run.run(make, kept).await.map_err(|error| match error {
+        RunError::Make(error) => error,
+        RunError::Spawn(error) => error.into(),
+        RunError::Io(error) => read_error(program)(error),
+        RunError::TimedOut => read_error(program)(io::ErrorKind::TimedOut.into()),
     })
-}
-
-/// As a child that dies with this process, where that can be had.
-fn start(
-    spawn: Spawn,
-    make: impl Fn() -> Result<Spawn, ExportError>,
-) -> Result<Running, ExportError> {
-    match Running::spawn(set_up(spawn, Some(Signal::KILL)), OnDrop::Kill) {
-        Err(SpawnError {
-            stage: SpawnStage::ParentDeath,
-            ..
-        }) => Ok(Running::spawn(set_up(make()?, None), OnDrop::Kill)?),
-        started => Ok(started?),
-    }
-}
-
-fn set_up(mut spawn: Spawn, parent_death: Option<Signal>) -> Spawn {
-    spawn
-        .session(Session::NewSession)
-        .stdin(Stdio::Null)
-        .stderr(Stdio::pipe());
-    if let Some(signal) = parent_death {
-        spawn.parent_death_signal(signal);
-    }
-    spawn
-}
-
-/// Reads what it says until it ends.
-async fn follow(ended: process::Ended, mut stderr: Receiver, tail: &Tail) -> io::Result<()> {
-    let reading = async {
-        let mut said = BytesMut::new();
-        while stderr.read_buf(&mut said).await? > 0 {
-            tail.push(&said);
-            said.clear();
-        }
-        io::Result::Ok(())
-    };
-    tokio::select! {
-        read = reading => return read,
-        // A helper that outlives it may hold the pipe: what is in it is enough.
-        ended = ended.wait() => ended?,
-    }
-    tail.push(&read_available(&stderr));
-    Ok(())
 }

@@ -17,8 +17,9 @@ use super::ExportError;
 use super::error::{read_error, write_error};
 use super::partial::Partial;
 use super::rootfs::RootFs;
-use super::run::{Ended, run};
+use super::run::run;
 use crate::blocking::blocking;
+use crate::process::RunEnded;
 
 /// Extracts the Squashfs file system at `offset` in the file at `sif`.
 ///
@@ -71,7 +72,7 @@ impl Tool<'_> {
             spawn.stdout(Stdio::Fd(file.into()));
             Ok(spawn)
         };
-        let ended = run(make, Arc::clone(self.partial)).await?;
+        let ended = self.run(make).await?;
         self.check(&ended)
     }
 
@@ -84,7 +85,7 @@ impl Tool<'_> {
             spawn.stdout(Stdio::Null);
             Ok(spawn)
         };
-        let ended = run(make, Arc::clone(self.partial)).await?;
+        let ended = self.run(make).await?;
         self.check(&ended)
     }
 
@@ -98,7 +99,14 @@ impl Tool<'_> {
         spawn
     }
 
-    fn check(&self, ended: &Ended) -> Result<(), ExportError> {
+    async fn run(
+        &self,
+        make: impl Fn() -> Result<Spawn, ExportError>,
+    ) -> Result<RunEnded, ExportError> {
+        run(&self.program, make, Arc::clone(self.partial)).await
+    }
+
+    fn check(&self, ended: &RunEnded) -> Result<(), ExportError> {
         if ended.exit.success() || lacks_devices_only(ended.exit, &ended.stderr) {
             return Ok(());
         }

@@ -4,15 +4,20 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use apptainer_sys::command::Verify;
+use apptainer_sys::command::{GlobalOptions, Verify};
 use apptainer_sys::exit::Failure;
+use apptainer_sys::process::Stdio;
 use apptainer_sys::sif::Sif;
 
 use super::group::Group;
 use super::{SignatureError, SignaturePolicy, Signatures, Signer, Trust, verdict};
 use crate::Apptainer;
 use crate::blocking::blocking;
-use crate::process::{CaptureError, output};
+use crate::image::deadline;
+use crate::process::{Keep, Run, RunError};
+
+/// The most that is read of what `apptainer verify` prints, in bytes.
+const MOST: usize = 16 << 20;
 
 /// Checks the SIF file `sif`, which is not written to meanwhile. Reads all of it, unless nothing
 /// is asked or it carries no signature.
@@ -91,34 +96,42 @@ async fn verify(
     let image = || sif.to_owned();
     let mut command = Verify::new(sif);
     command.json(true).local(true).group_id(group.number);
-    let captured = output(client, &command, limit)
-        .await
-        .map_err(|error| match error {
-            CaptureError::Command(error) => error.into(),
-            CaptureError::Spawn(error) => error.into(),
-            CaptureError::Io(source) => SignatureError::Output {
-                image: image(),
-                source,
-            },
-            CaptureError::TimedOut => SignatureError::TimedOut {
-                image: image(),
-                limit,
-            },
-        })?;
+    let run = Run {
+        deadline: deadline(limit),
+        stdout: Keep::Whole(MOST),
+        heard: &mut |_| (),
+    };
+    let make = || {
+        let mut spawn = client.invocation(&GlobalOptions::silent(), &command)?;
+        spawn.stdout(Stdio::pipe());
+        Ok(spawn)
+    };
+    let ended = run.run(make, ()).await.map_err(|error| match error {
+        RunError::Make(error) => error,
+        RunError::Spawn(error) => error.into(),
+        RunError::Io(source) => SignatureError::Output {
+            image: image(),
+            source,
+        },
+        RunError::TimedOut => SignatureError::TimedOut {
+            image: image(),
+            limit,
+        },
+    })?;
     // It is printed whether or not the signatures are good.
-    let verification = serde_json::from_slice(&captured.stdout);
-    if captured.exit.success() {
+    let verification = serde_json::from_slice(&ended.stdout);
+    if ended.exit.success() {
         let verification = verification.map_err(|error| SignatureError::Output {
             image: image(),
             source: io::Error::from(error),
         })?;
         return verdict::accept(sif, group, trust, &verification);
     }
-    let message = Failure::from_stderr(&captured.stderr).message;
+    let message = Failure::from_stderr(&ended.stderr).message;
     let verification = verification.unwrap_or_default();
     let refused = verdict::refuse(sif, group, &verification, &message);
     Err(refused.unwrap_or_else(|| SignatureError::Apptainer {
         image: image(),
-        failure: Box::new(captured.into_failure()),
+        failure: Box::new(ended.into_failure()),
     }))
 }
