@@ -1,6 +1,8 @@
 //! Images: what they are called, where they come from, where they are kept.
 
 mod acquire;
+#[expect(dead_code, unused_imports, reason = "used by builds next")]
+mod definition;
 mod error;
 mod oci_reference;
 mod progress;
@@ -20,6 +22,7 @@ use tokio::time::Instant;
 use crate::Apptainer;
 
 pub use acquire::Acquire;
+pub use definition::{Definition, DefinitionError};
 pub use error::ImageError;
 pub use oci_reference::{OciReference, OciReferenceError};
 pub use progress::{Phase, Progress};
