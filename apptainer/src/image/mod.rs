@@ -1,7 +1,10 @@
 //! Images: what they are called, where they come from, where they are kept.
 
 mod acquire;
-#[expect(dead_code, unused_imports, reason = "used by builds next")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "used by builds next")
+)]
 mod definition;
 mod error;
 mod oci_reference;

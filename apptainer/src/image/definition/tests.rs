@@ -177,7 +177,7 @@ From: debian
     "SCRATCH/0/1.txt" "/t/"
 
 %files
-    "SCRATCH/1/2*.txt" "/t/"
+    "SCRATCH/1/2**.txt" "/t/"
 
 %files
     "SCRATCH/2/copy/." "PATH/d/."
