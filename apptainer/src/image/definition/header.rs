@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::DefinitionError;
-use crate::image::{Reference, Scheme};
+use crate::image::Reference;
 
 /// What a stage starts from.
 #[derive(Debug, Clone)]

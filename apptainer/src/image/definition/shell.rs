@@ -14,7 +14,8 @@ pub(super) fn quote(text: &str) -> String {
         }
         for letter in line.chars() {
             match letter {
-                '\'' => quoted.push_str(r"'\''"),
+                // Apptainer's own shell, which runs %environment, keeps the `\` of `\'`.
+                '\'' => quoted.push_str(r#"'"'"'"#),
                 // Apptainer drops it from the end of a line.
                 '\r' => quoted.push_str("\r''"),
                 letter => quoted.push(letter),
@@ -77,7 +78,7 @@ mod tests {
         let text = "cat <<'END'\n%post\n  % x\nBOOTSTRAP: y\nEND\n";
         assert_eq!(
             script("post", text).unwrap(),
-            "eval 'cat <<'\\''END'\\''\n''%post\n''  % x\n''BOOTSTRAP: y\nEND\n'"
+            "eval 'cat <<'\"'\"'END'\"'\"'\n''%post\n''  % x\n''BOOTSTRAP: y\nEND\n'"
         );
         assert_eq!(script("post", "a\r\nb").unwrap(), "eval 'a\r''\nb'");
     }

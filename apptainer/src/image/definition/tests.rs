@@ -92,7 +92,7 @@ true
 false
 
 %environment
-export NAME='it'\''s {{ apptainer_rs_braces }} here }}'
+export NAME='it'"'"'s {{ apptainer_rs_braces }} here }}'
 
 
 %runscript
