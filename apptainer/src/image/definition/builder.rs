@@ -105,9 +105,9 @@ impl Definition {
     /// [`post`](Self::post) is run.
     ///
     /// `destination` is its place in the image, from `/` on; one that ends in `/` is the
-    /// directory that it goes into, under its own name. What is missing above it is made. Links
-    /// are followed; permissions arrive but for the write permission of others, owners and times
-    /// do not.
+    /// directory that it goes into, under its own name. What is missing above it is made, and
+    /// what is in a directory is added to one that is there. Links are followed; permissions
+    /// arrive but for the write permission of others, owners and times do not.
     pub fn files(mut self, source: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
         let source = Source::Path(source.into());
         self.copies.push((source, destination.into()));
@@ -252,7 +252,7 @@ fn environment(variables: &[(String, String)]) -> Result<String, DefinitionError
             let section = "environment";
             return Err(DefinitionError::Nul { section });
         }
-        section.push_str(&format!("export {name}={}\n", shell::quote(value)));
+        section += &["export ", name, "=", &shell::quote(value), "\n"].concat();
     }
     Ok(section)
 }
@@ -278,7 +278,7 @@ fn labels(labels: &[(String, String)]) -> Result<String, DefinitionError> {
             let (name, value) = (name.clone(), value.clone());
             return Err(DefinitionError::Label { name, value });
         }
-        section.push_str(&format!("    {name} {value}\n"));
+        section += &["    ", name, " ", value, "\n"].concat();
     }
     Ok(section)
 }

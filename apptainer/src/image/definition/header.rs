@@ -1,6 +1,7 @@
 //! The lines before the sections, which say what a stage starts from.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::DefinitionError;
@@ -37,12 +38,12 @@ impl Header {
         let bootstrap = value("bootstrap").ok_or(DefinitionError::NoBootstrap)?;
         let mut lasting = String::new();
         if let Some(stage) = value("stage") {
-            lasting.push_str(&format!("Stage: {stage}\n"));
+            lasting += &["Stage: ", stage, "\n"].concat();
         }
         // Of an image that is a SIF file where it comes from, too.
         let is_sif = matches!(bootstrap, "library" | "shub" | "oras" | "localimage");
         if let Some(keys) = value("fingerprints").filter(|_| is_sif) {
-            lasting.push_str(&format!("Fingerprints: {keys}\n"));
+            lasting += &["Fingerprints: ", keys, "\n"].concat();
         }
         Ok(Self {
             base: base(bootstrap, &values)?,
@@ -61,11 +62,11 @@ impl Header {
     }
 
     /// What decides what it starts from, wherever that lies.
-    pub(super) fn identity(&self) -> String {
+    pub(super) fn identity(&self) -> OsString {
         match (&self.text, &self.base) {
-            (Some(text), _) => text.clone(),
-            (None, Some(base)) => format!("{:?}", base.identity()),
-            (None, None) => String::new(),
+            (Some(text), _) => text.into(),
+            (None, Some(base)) => base.identity(),
+            (None, None) => OsString::new(),
         }
     }
 
@@ -156,16 +157,15 @@ fn values(text: &str) -> Result<BTreeMap<String, String>, DefinitionError> {
             continue;
         }
         let said = line.split('#').next().unwrap_or_default();
-        let (key, value) = match begun.take() {
-            Some((key, value)) => (key, value + said.trim()),
-            None => {
-                let pair = said
-                    .split_once(':')
-                    .ok_or_else(|| DefinitionError::Header {
-                        line: line.to_owned(),
-                    })?;
-                (pair.0.trim().to_lowercase(), pair.1.trim().to_owned())
-            }
+        let (key, value) = if let Some((key, value)) = begun.take() {
+            (key, value + said.trim())
+        } else {
+            let pair = said
+                .split_once(':')
+                .ok_or_else(|| DefinitionError::Header {
+                    line: line.to_owned(),
+                })?;
+            (pair.0.trim().to_lowercase(), pair.1.trim().to_owned())
         };
         match value.strip_suffix('\\') {
             Some(part) => begun = Some((key, part.to_owned())),

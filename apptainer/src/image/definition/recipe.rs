@@ -91,7 +91,7 @@ impl Recipe {
         section: &Section<'_>,
         earlier: &[String],
     ) -> Result<(), DefinitionError> {
-        match section.from_stage()? {
+        match section.source_stage()? {
             None => self.copy(files::read_files(section)?),
             Some(stage) if earlier.iter().any(|name| name == stage) => self.write(section.text),
             Some(stage) => {

@@ -115,7 +115,7 @@ impl Section<'_> {
     }
 
     /// The stage that a `%files` section copies from, if it is not this machine.
-    pub(super) fn from_stage(&self) -> Result<Option<&str>, DefinitionError> {
+    pub(super) fn source_stage(&self) -> Result<Option<&str>, DefinitionError> {
         if self.argument.is_empty() {
             return Ok(None);
         }
@@ -148,7 +148,7 @@ mod tests {
         };
         assert_eq!((post.name.as_str(), post.body), ("post", " x\n\n"));
         assert_eq!((files.name.as_str(), files.body), ("files", "/a\n"));
-        assert_eq!(files.from_stage().unwrap(), Some("b"));
+        assert_eq!(files.source_stage().unwrap(), Some("b"));
     }
 
     #[test]
@@ -166,6 +166,6 @@ mod tests {
         }
         let long = format!("%post\n{}", "x".repeat(LONGEST));
         assert!(matches!(check(&long), Err(DefinitionError::TooLong { .. })));
-        assert!(section("%files for ever and\n").from_stage().is_err());
+        assert!(section("%files for ever and\n").source_stage().is_err());
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn escape(text: &str) -> String {
         if !escaped.ends_with('\n') {
             escaped.push('\n');
         }
-        escaped.push_str(&format!("\n%arguments\n    {BRACES}={{{{\n"));
+        escaped += &["\n%arguments\n    ", BRACES, "={{\n"].concat();
     }
     escaped
 }
@@ -88,7 +88,7 @@ pub(super) fn defaults(section: &str) -> impl Iterator<Item = (String, String)> 
 /// follows a `#`, with more than a `!` between, in the same line.
 fn live_holes(text: &str) -> Vec<Hole<'_>> {
     let mut end = 0;
-    let mut live = Vec::new();
+    let mut found = Vec::new();
     for hole in holes(text) {
         let before = &text[end..hole.at.start];
         let line = before
@@ -97,10 +97,10 @@ fn live_holes(text: &str) -> Vec<Hole<'_>> {
         let is_comment = |pair: &[u8]| pair[0] == b'#' && pair[1] != b'!';
         if !line.as_bytes().windows(2).any(is_comment) {
             end = hole.at.end;
-            live.push(hole);
+            found.push(hole);
         }
     }
-    live
+    found
 }
 
 /// All of them, in order.

@@ -339,7 +339,7 @@ proptest! {
         let mut expected = Vec::new();
         for (index, value) in values.iter().enumerate() {
             definition = definition.environment(format!("V{index}"), value);
-            script += &format!("printf '%s\\0' \"$V{index}\"\n");
+            script += &["printf '%s\\0' \"$V", &index.to_string(), "\"\n"].concat();
             expected.extend_from_slice(value.as_bytes());
             expected.push(0);
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ pub(super) fn write(
 ) -> Result<Hash, DefinitionError> {
     if let Some(target) = target {
         let write = || {
-            let mut file = File::create_new(target)?;
+            let mut file = create(target)?;
             file.write_all(content)?;
             file.set_permissions(Permissions::from_mode(mode))
         };
@@ -95,12 +95,7 @@ fn take_file(source: &Path, target: Option<&Path>) -> io::Result<Hash> {
     let mut content = match target {
         None => source,
         Some(target) => {
-            let mut options = File::options();
-            let mut copy = options
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(target)?;
+            let mut copy = create(target)?;
             // By reference where the file system can.
             io::copy(&mut source, &mut copy)?;
             copy.set_permissions(Permissions::from_mode(mode))?;
@@ -125,6 +120,13 @@ impl Write for Fed<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A new file, for the time being for nobody else.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    options.open(path)
 }
 
 fn names(folder: &Path) -> io::Result<Vec<OsString>> {
