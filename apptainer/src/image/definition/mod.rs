@@ -6,6 +6,7 @@ mod expand;
 mod files;
 mod header;
 mod inputs;
+mod lines;
 mod recipe;
 mod section;
 mod shell;
@@ -13,6 +14,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod written;
 
 pub use builder::Definition;
 pub use error::DefinitionError;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::files::{self, Copy};
+use super::files::Copy;
 use super::header::Header;
 use super::section::{Section, sections, stages};
-use super::{DefinitionError, template};
+use super::{DefinitionError, lines, template};
 use crate::image::Reference;
 
 /// A definition that has been read, and that Apptainer would read.
@@ -75,7 +75,7 @@ impl Recipe {
             section.check()?;
             match section.name.as_str() {
                 "files" => self.read_files(&section, &earlier)?,
-                "appfiles" => self.copy(files::read_app_files(&section)),
+                "appfiles" => self.copy(lines::read_app_files(&section)),
                 name => {
                     let is_host_script = matches!(name, "pre" | "setup");
                     self.has_host_script |= is_host_script && !section.body.trim().is_empty();
@@ -92,7 +92,7 @@ impl Recipe {
         earlier: &[String],
     ) -> Result<(), DefinitionError> {
         match section.source_stage()? {
-            None => self.copy(files::read_files(section)?),
+            None => self.copy(lines::read_files(section)?),
             Some(stage) if earlier.iter().any(|name| name == stage) => self.write(section.text),
             Some(stage) => {
                 let name = stage.to_owned();
