@@ -108,6 +108,10 @@ impl Definition {
     /// directory that it goes into, under its own name. What is missing above it is made, and
     /// what is in a directory is added to one that is there. Links are followed; permissions
     /// arrive but for the write permission of others, owners and times do not.
+    ///
+    /// Apptainer follows a link of the image that has the name of something in the directory, and
+    /// one that begins with `/` leads out of the image, to this machine: into an image that is not
+    /// trusted, copy file by file.
     pub fn files(mut self, source: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
         let source = Source::Path(source.into());
         self.copies.push((source, destination.into()));

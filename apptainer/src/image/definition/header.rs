@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::DefinitionError;
-use crate::image::Reference;
+use crate::image::{Reference, Scheme};
 
 /// What a stage starts from.
 #[derive(Debug, Clone)]
@@ -95,6 +95,10 @@ fn unwritable(base: Option<&Reference>) -> DefinitionError {
 fn of_reference(reference: &Reference) -> Option<String> {
     if let Some(path) = reference.as_path() {
         return of_path(path);
+    }
+    // Apptainer builds from no address.
+    if let Some(Scheme::Http | Scheme::Https) = reference.scheme() {
+        return None;
     }
     let word = reference.to_word(false);
     let (bootstrap, from) = word.to_str()?.split_once(':')?;
@@ -243,6 +247,7 @@ mod tests {
             ("oci:/a b", Some(("oci", "/a b"))),
             ("x.sif", Some(("localimage", "x.sif"))),
             ("a#b.sif", None),
+            ("https://host.io/a.sif", None),
         ];
         for (reference, parts) in table {
             let expected = parts.map(|(kind, from)| format!("Bootstrap: {kind}\nFrom: {from}\n"));

@@ -199,6 +199,10 @@ fn the_hash_is_of_all_that_goes_in_and_of_nothing_else() {
     is_new(built(&file(0)).post("true"));
     is_new(Definition::from_image("docker://b").files(file(0), "/a"));
     is_new(Definition::from_image("docker://a").files(file(0), "/b"));
+    let pattern = folders[0].path().join("f*");
+    assert_eq!(hash(&text(&pattern, "")), hash(&text(&file(0), "")));
+    fs::write(folders[0].path().join("found"), "").unwrap();
+    is_new(text(&pattern, ""));
     write(0, "2");
     is_new(text(&file(0), ""));
     is_new(built(&file(0)));
