@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::files::{Item, only_match};
 use super::header::Header;
 use super::recipe::Part;
+use super::section::{Section, sections};
 use super::tree::{Hash, failed, feed};
 use super::{DefinitionError, Recipe, template};
 use crate::image::Reference;
@@ -71,14 +72,22 @@ impl Inputs {
             match part {
                 Taken::Text(part) => stage.push_str(part),
                 Taken::Stage(header) => {
-                    text.push_str(&template::escape(&stage));
+                    text.push_str(&escaped(&stage)?);
                     stage = header.with_base(header.base().and_then(&base).as_deref())?;
                 }
             }
         }
-        text.push_str(&template::escape(&stage));
+        text.push_str(&escaped(&stage)?);
         Ok(text)
     }
+}
+
+/// A stage as Apptainer fills it in: some longer than it was.
+fn escaped(stage: &str) -> Result<String, DefinitionError> {
+    let escaped = template::escape(stage);
+    let (_, sections) = sections(&escaped);
+    sections.iter().try_for_each(Section::check)?;
+    Ok(escaped)
 }
 
 /// The work of going through a recipe.

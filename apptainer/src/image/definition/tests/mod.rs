@@ -242,6 +242,7 @@ fn what_is_wrong_is_told_before_anything_is_done() {
             "\"%a = ();\"",
         ),
         (image().post("x".repeat(1 << 16)), "64 KiB"),
+        (image().post("{{ a }}".repeat(9000)), "64 KiB"),
         (image().argument("a", "b"), "no {{ a }}"),
         (image().file_with("", "a", 0o644), "from / on"),
         (image().file_with("", "/a/", 0o644), "own"),
