@@ -47,6 +47,9 @@ pub struct ApptainerFailure {
     pub failure: Failure,
     /// The end of what it wrote to standard error.
     pub stderr: String,
+    /// The end of what it wrote to standard output: of a build, what its scripts did. Empty
+    /// where that was something else's, or is not kept.
+    pub stdout: String,
 }
 
 impl ApptainerFailure {

@@ -141,6 +141,7 @@ impl Cli {
                 exit,
                 failure,
                 stderr: String::from_utf8_lossy(&tail).into_owned(),
+                stdout: String::new(),
             }))),
         }
     }

@@ -16,6 +16,7 @@ use super::progress::{INTERVAL, Listener};
 use super::store::{Scratch, size_of, store_error};
 use super::{Conversion, ImageError, Phase, Platform, Reference};
 use crate::Apptainer;
+use crate::error::ApptainerFailure;
 use crate::process::{Keep, Run, RunError};
 
 /// A piece of work for `apptainer`, done in a directory that is removed.
@@ -83,6 +84,24 @@ impl Work<'_> {
         }
     }
 
+    /// Builds the SIF file `target` by the file `definition`.
+    pub(super) async fn build(
+        &self,
+        target: &Path,
+        definition: &Path,
+        conversion: Conversion,
+    ) -> Result<(), ImageError> {
+        let mut build = Build::new(target, definition);
+        build.disable_cache(true);
+        // Without this a label of the base would count, and not the definition's.
+        build.force(true);
+        if let Some(compression) = conversion.compression {
+            build.mksquashfs_args(compression.to_words());
+        }
+        self.run(&build, Phase::Unpacking, self.patience.deadline)
+            .await
+    }
+
     /// Extracts the SIF file into a sandbox at `target`, which is not there.
     pub(super) async fn extract(&self, sif: &Path, target: &Path) -> Result<(), ImageError> {
         let mut build = Build::new(target, sif);
@@ -122,7 +141,10 @@ impl Work<'_> {
         }
         Err(ImageError::Apptainer {
             reference: self.patience.subject.to_string(),
-            failure: Box::new(ended.into_failure()),
+            failure: Box::new(ApptainerFailure {
+                stdout: String::from_utf8_lossy(&ended.stdout).into_owned(),
+                ..ended.into_failure()
+            }),
         })
     }
 

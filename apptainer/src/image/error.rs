@@ -9,7 +9,9 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::sif::SifError;
 
-use super::{Holder, Platform, ReferenceError, RegistryError, SignatureError, Subject};
+use super::{
+    DefinitionError, Holder, Platform, ReferenceError, RegistryError, SignatureError, Subject,
+};
 use crate::error::ApptainerFailure;
 
 /// An image could not be had. The store is as it was.
@@ -49,6 +51,9 @@ pub enum ImageError {
         /// What went wrong.
         failure: Box<ApptainerFailure>,
     },
+    /// The definition cannot be built; nothing was started.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// It is not signed as it has to be.
     #[error(transparent)]
     Signature(#[from] SignatureError),

@@ -12,7 +12,7 @@ use super::layout::{Layout, link};
 use super::patience::Patience;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
 use super::store::{Holder, Root, Turn, store_error};
-use super::{Acquire, ImageError, OciReference, Phase};
+use super::{ImageError, OciReference, Options, Phase};
 use crate::blocking::blocking;
 
 /// A place in a layout and what belongs there.
@@ -23,13 +23,13 @@ struct Wanted<'a> {
 
 /// What blobs are fetched with, and where they are kept until their image is finished.
 struct Fetch<'a> {
-    acquire: &'a Acquire,
+    options: &'a Options,
     root: &'a Root,
     sessions: &'a Sessions,
     patience: Patience<'a>,
 }
 
-impl Acquire {
+impl Options {
     pub(super) async fn sessions(
         &self,
         image: &OciReference,
@@ -56,7 +56,7 @@ impl Acquire {
             work.patience.ask(ask).await?
         };
         let fetch = Fetch {
-            acquire: self,
+            options: self,
             root,
             sessions: &sessions,
             patience: work.patience,
@@ -115,7 +115,7 @@ impl Acquire {
 impl Fetch<'_> {
     /// Fetches what is not there, several at a time.
     async fn all(&self, wanted: &[Wanted<'_>]) -> Result<(), ImageError> {
-        let listener = &self.acquire.listener;
+        let listener = &self.options.listener;
         listener.enter(Phase::Fetching);
         let layers = wanted.iter();
         listener.fetch(layers.map(|wanted| (wanted.blob.digest.clone(), Some(wanted.blob.size))));
@@ -136,7 +136,7 @@ impl Fetch<'_> {
     async fn one(&self, index: usize, wanted: &Wanted<'_>) -> Result<(), ImageError> {
         let Wanted { blob, target } = wanted;
         let name = blob.digest.replace(':', "-");
-        let listener = &self.acquire.listener;
+        let listener = &self.options.listener;
         let lock = self.root.lock("blob", &name);
         let turn = Turn::take(lock, self.patience.subject, self.patience.limit, listener).await?;
         let turn = Arc::new(turn);

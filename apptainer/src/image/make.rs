@@ -6,24 +6,24 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::acquire::check;
 use super::convert::Work;
 use super::digest::Hash;
+use super::options::check;
 use super::resolve::Resolved;
 use super::store::{
     EntryRecord, Form, InUse, Key, Root, Scratch, Source, Stores, Turn, now_millis, size_of,
     store_error, sync, write_entry,
 };
-use super::{Acquire, ImageError, Phase, Reference, Scheme, Subject};
+use super::{ImageError, Options, Phase, Reference, Scheme, Subject};
 use crate::blocking::blocking;
 
 /// An entry that is being made: where, and as what.
-struct Making {
+pub(super) struct Making {
     stores: Arc<Stores>,
-    root: Root,
+    pub(super) root: Root,
     form: Form,
     key: Key,
-    scratch: Arc<Scratch>,
+    pub(super) scratch: Arc<Scratch>,
     /// The entry, before it is in its place.
     folder: PathBuf,
 }
@@ -48,8 +48,13 @@ impl Making {
     }
 
     /// The file or directory that is to be made.
-    fn target(&self) -> PathBuf {
+    pub(super) fn target(&self) -> PathBuf {
         self.folder.join(self.form.content())
+    }
+
+    /// Has it put into another place.
+    pub(super) fn rename(&mut self, key: &Key) {
+        self.key = key.clone();
     }
 
     /// Puts it into its place. Blocks.
@@ -65,7 +70,7 @@ impl Making {
     }
 }
 
-impl Acquire {
+impl Options {
     /// The image, made by one of all that want it.
     pub(super) async fn make(
         &self,
@@ -81,16 +86,18 @@ impl Acquire {
         let making = self.begin(stores, Form::Sif, key).await?;
         let source = resolved.source.clone();
         self.fill(reference, resolved, &making).await?;
+        self.store(making, reference.to_string(), source).await
+    }
+
+    /// Puts a SIF file that is made into its place.
+    pub(super) async fn store(
+        &self,
+        making: Making,
+        reference: String,
+        source: Source,
+    ) -> Result<InUse, ImageError> {
         self.listener.enter(Phase::Verifying);
-        let record = EntryRecord {
-            reference: reference.to_string(),
-            source,
-            platform: self.platform.clone(),
-            conversion: self.conversion,
-            created: now_millis() / 1000,
-            size: 0,
-            sif: None,
-        };
+        let record = self.record(reference, source);
         let listener = self.listener.clone();
         blocking(move || {
             let record = seal(&making.target(), record)?;
@@ -98,6 +105,18 @@ impl Acquire {
             making.finish(&record)
         })
         .await
+    }
+
+    fn record(&self, reference: String, source: Source) -> EntryRecord {
+        EntryRecord {
+            reference,
+            source,
+            platform: self.platform.clone(),
+            conversion: self.conversion,
+            created: now_millis() / 1000,
+            size: 0,
+            sif: None,
+        }
     }
 
     /// Makes the SIF file.
@@ -148,16 +167,8 @@ impl Acquire {
         let _slot = self.slot(reference, &making.root).await?;
         let work = self.work(reference, &making.scratch);
         work.extract(sif, &making.target()).await?;
-        let state = sif.display().to_string();
-        let record = EntryRecord {
-            reference: reference.to_string(),
-            source: Source::File(state),
-            platform: self.platform.clone(),
-            conversion: self.conversion,
-            created: now_millis() / 1000,
-            size: 0,
-            sif: None,
-        };
+        let source = Source::File(sif.display().to_string());
+        let record = self.record(reference.to_string(), source);
         blocking(move || {
             let size = size_of(&making.folder);
             making.finish(&EntryRecord { size, ..record })
@@ -165,7 +176,7 @@ impl Acquire {
         .await
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         stores: &Arc<Stores>,
         form: Form,
@@ -175,7 +186,7 @@ impl Acquire {
         blocking(move || Making::begin(stores, form, key)).await
     }
 
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         subject: Subject<'_>,
         stores: &Stores,
@@ -186,7 +197,7 @@ impl Acquire {
         Turn::take(lock, subject, self.limit, &self.listener).await
     }
 
-    fn work<'a>(&'a self, subject: Subject<'a>, scratch: &'a Arc<Scratch>) -> Work<'a> {
+    pub(super) fn work<'a>(&'a self, subject: Subject<'a>, scratch: &'a Arc<Scratch>) -> Work<'a> {
         Work {
             client: &self.client,
             platform: &self.platform,

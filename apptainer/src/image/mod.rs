@@ -1,8 +1,11 @@
 //! Images: what they are called, where they come from, where they are kept.
 
 mod acquire;
+mod build;
+
 mod conversion;
 mod convert;
+mod definition;
 mod digest;
 mod error;
 mod export;
@@ -10,6 +13,7 @@ mod fetch;
 mod layout;
 mod make;
 mod oci_reference;
+mod options;
 mod patience;
 mod platform;
 mod progress;
@@ -33,7 +37,10 @@ use tokio::time::Instant;
 use crate::Apptainer;
 
 pub use acquire::Acquire;
+pub use build::Build;
+
 pub use conversion::Compression;
+pub use definition::{Definition, DefinitionError};
 pub use error::ImageError;
 pub use export::{ExportError, ExportMode, ExportOci, ExportSif, Exported, ExportedOci, Push};
 pub use oci_reference::{OciReference, OciReferenceError};
@@ -49,6 +56,7 @@ pub use signature::{
 pub use store::{Damage, Form, Holder, Prune, Pruned, Store, StoredImage, Usage};
 
 use conversion::Conversion;
+use options::Options;
 use store::InUse;
 
 pub use crate::lock::Locking;

@@ -19,6 +19,8 @@ pub enum Phase {
     Fetching,
     /// Unpacking its layers.
     Unpacking,
+    /// Running the scripts that it is built by.
+    Building,
     /// Compressing it into a SIF file.
     Compressing,
     /// Checking it, and who signed it.
@@ -170,7 +172,8 @@ impl Phase {
     /// What a line of Apptainer's says of it.
     pub(super) fn from_message(text: &str) -> Option<Self> {
         // Source: what `apptainer pull` 1.4.5 prints.
-        const SIGNS: [(&str, Phase); 3] = [
+        const SIGNS: [(&str, Phase); 4] = [
+            ("Running post scriptlet", Phase::Building),
             ("Extracting OCI image", Phase::Unpacking),
             ("Inserting Apptainer configuration", Phase::Unpacking),
             ("Creating SIF file", Phase::Compressing),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::registry::{Found, RegistryError, UrlFile};
 use super::store::{Form, Key, NameRecord, Source, Stores, Turn, file_state, now_millis};
-use super::{Acquire, ImageError, Phase, Reference, Scheme};
+use super::{ImageError, Options, Phase, Reference, Scheme};
 
 /// When a registry is asked what a name stands for, such as a tag, which may be moved.
 ///
@@ -85,7 +85,7 @@ fn digest_of(source: &Source) -> Option<String> {
     }
 }
 
-impl Acquire {
+impl Options {
     /// What is known of a name without asking anybody, where the policy takes that.
     ///
     /// Blocks.

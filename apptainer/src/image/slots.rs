@@ -7,7 +7,7 @@ use apptainer_sys::state::host_name;
 use tokio::time::Instant;
 
 use super::store::{Holder, Root, store_error};
-use super::{Acquire, ImageError, Subject, deadline};
+use super::{ImageError, Options, Subject, deadline};
 use crate::blocking::blocking;
 use crate::lock::FileLock;
 
@@ -15,7 +15,7 @@ use crate::lock::FileLock;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-impl Acquire {
+impl Options {
     /// The right to make one, of so many of this machine.
     ///
     /// Cancel-safe.

@@ -104,6 +104,7 @@ impl Container {
                     exit,
                     failure,
                     stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                    stdout: String::new(),
                 }),
                 log,
             }

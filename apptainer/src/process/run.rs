@@ -69,6 +69,7 @@ impl Ended {
         ApptainerFailure {
             failure: Failure::from_stderr(&self.stderr),
             stderr: String::from_utf8_lossy(&self.stderr).into_owned(),
+            stdout: String::new(),
             program: self.program,
             argv: self.argv,
             exit: self.exit,
@@ -106,13 +107,11 @@ impl Run<'_> {
             stderr: Tail::default(),
         };
         let followed = follow(&mut running, &mut output, self.heard);
-        let exit = match tokio::time::timeout_at(self.deadline, followed).await {
-            Ok(exit) => exit.map_err(RunError::Io)?,
-            Err(_) => {
-                running.kill().await.map_err(RunError::Io)?;
-                return Err(RunError::TimedOut);
-            }
+        let Ok(exit) = tokio::time::timeout_at(self.deadline, followed).await else {
+            running.kill().await.map_err(RunError::Io)?;
+            return Err(RunError::TimedOut);
         };
+        let exit = exit.map_err(RunError::Io)?;
         // What was kept is the caller's alone again.
         drop(running.release());
         Ok(Ended {

@@ -7,6 +7,7 @@ mod agent;
 mod bare_agent;
 mod carrier;
 mod cgroup;
+mod definition;
 mod detach;
 mod discover;
 mod environment;

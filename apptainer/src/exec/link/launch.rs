@@ -236,6 +236,7 @@ impl Launched {
                     exit,
                     failure,
                     stderr,
+                    stdout: String::new(),
                 }))
             }
             Some(failure) => LinkError::NoAgent {
