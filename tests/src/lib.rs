@@ -9,4 +9,4 @@ mod world;
 pub use frozen::Frozen;
 pub use image::{busybox_archive, busybox_program, busybox_sandbox, busybox_sif};
 pub use registry::{Login, Registry};
-pub use world::World;
+pub use world::{World, builds_images};

@@ -23,7 +23,6 @@ pub enum Login {
 pub struct Registry {
     server: Child,
     host: String,
-    log: Arc<Mutex<Vec<String>>>,
     /// A line for each request that has been answered.
     accesses: Arc<Mutex<Vec<String>>>,
     _folder: tempfile::TempDir,
@@ -77,7 +76,6 @@ impl Registry {
         Self {
             server,
             host,
-            log,
             accesses,
             _folder: folder,
         }

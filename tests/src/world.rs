@@ -127,6 +127,26 @@ impl World {
     }
 }
 
+/// Whether Apptainer builds images by definitions here: as root it takes all capabilities. Says so
+/// where that is not so.
+///
+/// # Panics
+///
+/// When `/proc` cannot be read.
+pub fn builds_images() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    let status = fs::read_to_string("/proc/self/status").expect("it is there");
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("it is there");
+    let last: u32 = last.trim().parse().expect("it is a number");
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let permitted = permitted.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    let has_all = permitted == Some((1 << (last + 1)) - 1);
+    if is_root && !has_all {
+        eprintln!("not tested: root lacks some of the capabilities that Apptainer builds with");
+    }
+    has_all || !is_root
+}
+
 /// Root has all capabilities in a container only where it has them outside, which
 /// is not so on every machine.
 fn startable(container: Container) -> Container {

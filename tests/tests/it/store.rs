@@ -54,13 +54,13 @@ impl Stocked {
     /// The SIF files of these images, in this order.
     async fn listed(&self, names: &[&str]) -> Vec<StoredImage> {
         let list = self.list().await;
-        let named = |name: &&str| {
+        let find = |name: &&str| {
             let reference = self.reference(name);
             let is_it =
                 |image: &&StoredImage| image.reference == reference && image.form == Form::Sif;
             list.iter().find(is_it).unwrap().clone()
         };
-        names.iter().map(named).collect()
+        names.iter().map(find).collect()
     }
 
     async fn prune(&self, prune: Prune) -> Vec<String> {
