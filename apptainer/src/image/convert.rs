@@ -1,6 +1,7 @@
 //! Having `apptainer` make, fetch and extract images.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,19 +57,19 @@ impl Work<'_> {
     pub(super) async fn make(
         &self,
         target: &Path,
-        source: &str,
+        source: impl AsRef<OsStr>,
         conversion: Conversion,
     ) -> Result<(), ImageError> {
         let deadline = self.patience.deadline;
         let Some(compression) = conversion.compression else {
-            let mut pull = Pull::new(target, source);
+            let mut pull = Pull::new(target, &source);
             pull.disable_cache(true);
             self.for_platform(|arch| {
                 pull.arch(arch);
             });
             return self.run(&pull, Phase::Unpacking, deadline).await;
         };
-        let mut build = Build::new(target, source);
+        let mut build = Build::new(target, &source);
         build.disable_cache(true);
         build.mksquashfs_args(compression.to_words());
         self.for_platform(|arch| {

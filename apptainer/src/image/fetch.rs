@@ -86,7 +86,7 @@ impl Options {
             .finish(&found)
             .map_err(store_error(work.scratch.path()))?;
         let slot = self.slot(work.patience.subject, root).await?;
-        work.make(target, &format!("oci:{name}"), self.conversion)
+        work.make(target, format!("oci:{name}"), self.conversion)
             .await?;
         drop(slot);
         fetch.forget(&wanted).await;

@@ -141,8 +141,11 @@ impl Options {
             }
             Some(scheme) if scheme.is_local() => {
                 let _slot = self.slot(reference, &making.root).await?;
-                let source = reference.to_word(false).to_string_lossy().into_owned();
-                work.make(&target, &source, self.conversion).await
+                let source = reference.to_absolute().map_err(|source| {
+                    let path = reference.to_string().into();
+                    ImageError::NotFound { path, source }
+                })?;
+                work.make(&target, source, self.conversion).await
             }
             _ => work.pull(&target, reference, self.no_https).await,
         }

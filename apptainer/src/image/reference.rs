@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -250,6 +251,17 @@ impl Reference {
     /// The words for Apptainer, which is told to speak HTTP to the registry or not.
     pub(super) fn to_word(&self, no_https: bool) -> OsString {
         self.word(|image| image.to_word(no_https))
+    }
+
+    /// The words for an Apptainer that runs in another directory, for what is on this machine.
+    pub(super) fn to_absolute(&self) -> io::Result<OsString> {
+        let Kind::Uri { scheme, rest } = &self.kind else {
+            return Ok(self.to_word(false));
+        };
+        let mut word = OsString::from(scheme.prefix());
+        // A tag that follows is to the system a part of the name.
+        word.push(std::path::absolute(rest)?);
+        Ok(word)
     }
 
     fn word(&self, oci: impl FnOnce(&OciReference) -> String) -> OsString {

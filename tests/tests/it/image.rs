@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apptainer::image::{ImageError, Phase};
+use apptainer::image::{Compression, ImageError, Phase};
 use apptainer::sys::process::{Pid, PidFd, Process, Signal};
 use apptainer::sys::sif::{Sif, SifError};
 use apptainer::{Apptainer, Image, Rootfs};
@@ -338,6 +338,10 @@ async fn archives_and_layouts_are_images_too() {
         let image = world.client().image(&reference).await.unwrap();
         says_hello(&image).await;
     }
+    std::env::set_current_dir(world.folder()).unwrap();
+    let other = Compression::Zstd { level: 1 };
+    let image = world.client().image("oci-archive:oci-archive");
+    says_hello(&image.compression(other).await.unwrap()).await;
     world.finish();
 }
 
