@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::RegistryError;
 use super::credentials::{Credential, Secret};
+use super::error::short;
 use super::http::{body, failure, transport};
 
 /// What a request is let in by.
@@ -103,7 +104,7 @@ impl Asked<'_> {
         let realm = parameter("realm").unwrap_or_default();
         let url = Url::parse(&realm).map_err(|error| RegistryError::Malformed {
             what: "where a registry wants a login",
-            reason: format!("{realm:?} is no URL: {error}"),
+            reason: format!("{:?} is no URL: {error}", short(&realm)),
         })?;
         if self.is_encrypted && url.scheme() != "https" {
             return Err(RegistryError::Insecure {
