@@ -154,7 +154,15 @@ impl Asked<'_> {
         let response = request.send().await;
         let response = response.map_err(|error| transport(&host, &error))?;
         if !response.status().is_success() {
-            return Err(failure(&host, response).await);
+            return Err(match failure(&host, response).await {
+                // Of the image that says nothing.
+                RegistryError::NotFound { host, message } => RegistryError::Status {
+                    host,
+                    status: 404,
+                    message,
+                },
+                other => other,
+            });
         }
         let bytes = body(&host, "a token", response, LARGEST_TOKEN).await?;
         // What is wrong with it is not told: a secret may stand in it.
