@@ -18,6 +18,7 @@ mod image;
 mod instance;
 mod instance_failures;
 mod kill;
+mod lying_registry;
 mod output;
 mod registry_trouble;
 mod signature;
