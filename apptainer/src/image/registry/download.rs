@@ -141,13 +141,31 @@ impl Download<'_> {
     /// whenever that has grown. When this returns the file is whole, and verified where its
     /// digest is known.
     ///
-    /// `held` is kept for as long as the file is written to. Dropped midway, or failed, it leaves what has come, to be gone on with; what is wrong is
-    /// removed.
+    /// `held` is kept for as long as the file is written to. Dropped midway, or failed, it leaves
+    /// what has come, to be gone on with; what is wrong is removed.
     pub(in crate::image) async fn fetch(
         &self,
         part: &Path,
         held: Held,
         told: impl Fn(u64),
+    ) -> Result<(), DownloadError> {
+        let mut goes_on = false;
+        let fetched = self.go_on(part, Held::clone(&held), &told, &mut goes_on);
+        match fetched.await {
+            // What was there from before may be to blame, which another server may have sent.
+            Err(DownloadError::Registry(RegistryError::Digest { .. })) if goes_on => {
+                self.go_on(part, held, &told, &mut goes_on).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn go_on(
+        &self,
+        part: &Path,
+        held: Held,
+        told: impl Fn(u64),
+        goes_on: &mut bool,
     ) -> Result<(), DownloadError> {
         let path = part.to_owned();
         let (digest, size) = match self {
@@ -159,9 +177,11 @@ impl Download<'_> {
             blocking(move || Writing::open(path, held, &mut hash, size).map(|w| (w, hash))).await?;
         let offset = writing.0.length;
         told(offset);
+        *goes_on = offset > 0;
         if size.is_none_or(|size| offset < size) {
             let mut response = self.get(offset).await?;
             if offset > 0 && !goes_on_at(&response, offset) {
+                *goes_on = false;
                 let (file, _) = writing;
                 let fresh = Hash::like(digest);
                 writing = blocking(move || file.restart().map(|file| (file, fresh))).await?;
@@ -241,8 +261,15 @@ impl Download<'_> {
         }
         drop(pieces);
         let written = writing.await.map_err(io::Error::other)?;
-        ended?;
-        Ok(written?)
+        match ended {
+            Ok(()) => Ok(written?),
+            Err(error) => {
+                if let (RegistryError::Length { .. }, Ok((file, _))) = (&error, written) {
+                    file.remove();
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
