@@ -21,6 +21,7 @@ mod kill;
 mod lying_registry;
 mod output;
 mod registry_trouble;
+mod resolve;
 mod signature;
 mod stray;
 mod stream;
