@@ -107,13 +107,14 @@ impl Request {
     ///
     /// When that cannot be asked.
     pub fn pass_on(&self, host: &str) -> io::Result<TcpStream> {
-        let mut server = TcpStream::connect(host)?;
         let Self { method, path, .. } = self;
-        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        text.push_str("\r\n");
+        let headers = self.headers.iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let headers = headers.concat();
+        let text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        let mut server = TcpStream::connect(host)?;
         server.write_all(text.as_bytes())?;
         Ok(server)
     }
