@@ -1,12 +1,14 @@
 //! A real OCI registry on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use crate::Authority;
 
 /// Whom a registry lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub struct Registry {
 /// `tester:secret`, as bcrypt.
 const PASSWORDS: &str = "tester:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 impl Registry {
     /// Starts one.
     ///
@@ -38,9 +43,23 @@ impl Registry {
     ///
     /// When it does not start.
     pub fn start(login: Login) -> Self {
+        Self::start_with(login, None)
+    }
+
+    /// Starts one that speaks TLS, with a certificate of this authority.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_encrypted(authority: &Authority) -> Self {
+        Self::start_with(Login::None, Some(authority))
+    }
+
+    fn start_with(login: Login, authority: Option<&Authority>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let config = folder.path().join("config.yml");
-        fs::write(&config, configuration(folder.path(), login)).expect("it is writable");
+        let text = configuration(folder.path(), login, authority);
+        fs::write(&config, text).expect("it is writable");
         // Kills the server when this thread ends, however it ends.
         let mut server = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
@@ -108,6 +127,54 @@ impl Registry {
         assert!(pushed.status.success(), "skopeo: {stderr}");
     }
 
+    /// Puts an index into it, of images that are there, each for an architecture.
+    ///
+    /// # Panics
+    ///
+    /// When it does not take that.
+    pub fn push_index(&self, repository: &str, tag: &str, images: &[(&str, &str)]) {
+        let entry = |&(architecture, tag): &(&str, &str)| {
+            let digest = self.digest(&format!("{repository}:{tag}"));
+            let answer = self.ask(&format!("HEAD /v2/{repository}/manifests/{digest}"), "", "");
+            let size = answer
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "));
+            let size: u64 = size
+                .and_then(|size| size.parse().ok())
+                .expect("it is there");
+            serde_json::json!({
+                "mediaType": OCI_MANIFEST,
+                "digest": digest,
+                "size": size,
+                "platform": { "os": "linux", "architecture": architecture },
+            })
+        };
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": images.iter().map(entry).collect::<Vec<_>>(),
+        });
+        let put = format!("PUT /v2/{repository}/manifests/{tag}");
+        let answer = self.ask(&put, OCI_INDEX, &index.to_string());
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// What it answers by HTTP.
+    fn ask(&self, what: &str, content_type: &str, body: &str) -> String {
+        let length = body.len();
+        let mut stream = TcpStream::connect(&self.host).expect("it listens");
+        let ask = write!(
+            stream,
+            "{what} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: {OCI_MANIFEST}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.host
+        );
+        ask.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
     /// The digest of an image in it.
     ///
     /// # Panics
@@ -157,7 +224,7 @@ impl Registry {
     }
 }
 
-fn configuration(folder: &Path, login: Login) -> String {
+fn configuration(folder: &Path, login: Login, authority: Option<&Authority>) -> String {
     let folder = folder.display();
     let passwords = format!("{folder}/passwords");
     fs::write(&passwords, PASSWORDS).expect("it is writable");
@@ -165,11 +232,17 @@ fn configuration(folder: &Path, login: Login) -> String {
         Login::None => String::new(),
         Login::Required => format!("auth: {{htpasswd: {{realm: tests, path: '{passwords}'}}}}\n"),
     };
+    let tls = authority.map_or_else(String::new, |authority| {
+        let certificate = authority.server_certificate();
+        let key = authority.server_key();
+        let (certificate, key) = (certificate.display(), key.display());
+        format!(", tls: {{certificate: '{certificate}', key: '{key}'}}")
+    });
     format!(
         "version: 0.1\n\
          log: {{level: info}}\n\
          storage: {{filesystem: {{rootdirectory: '{folder}/data'}}}}\n\
-         http: {{addr: '127.0.0.1:0', secret: tests}}\n{auth}"
+         http: {{addr: '127.0.0.1:0', secret: tests{tls}}}\n{auth}"
     )
 }
 

@@ -157,7 +157,8 @@ fn startable(container: Container) -> Container {
     }
 }
 
-/// What this process started, at any remove, but for registries, which are ours.
+/// What this process started, at any remove, but for registries and other servers, which are
+/// ours.
 ///
 /// Ended processes that were orphaned are left as zombies: as init would, somebody
 /// has to wait for them, and that cannot be done here without taking children
@@ -169,7 +170,8 @@ fn descendants() -> Vec<Process> {
     let mut parents = vec![me];
     while let Some(parent) = parents.pop() {
         for process in table.iter().filter(|process| process.parent == parent) {
-            let is_ours = process.name.starts_with("docker-regist");
+            let servers = ["docker-regist", "openssl"];
+            let is_ours = servers.iter().any(|name| process.name.starts_with(name));
             if process.state != State::Zombie && !is_ours {
                 parents.push(process.pid);
                 found.push(process.clone());

@@ -1,5 +1,6 @@
 //! From servers to this machine.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,9 +75,10 @@ impl Options {
         let layout = Layout::create(work.scratch.path().join(&name));
         let layout = layout.map_err(store_error(work.scratch.path()))?;
         let mut wanted: Vec<Wanted<'_>> = Vec::new();
+        let mut known = HashSet::new();
         for blob in found.manifest.blobs() {
             // The same layer may be there several times.
-            if !wanted.iter().any(|other| other.blob.digest == blob.digest) {
+            if known.insert(&blob.digest) {
                 let target = layout.blob(&blob.digest);
                 wanted.push(Wanted { blob, target });
             }

@@ -138,8 +138,10 @@ impl Options {
         let lock = stores.ours()?.lock("name", name.as_str());
         let _turn = Turn::take(lock, reference, self.limit, &self.listener).await?;
         let known = stores.name(&name);
-        // Whoever had it before us may have asked just now.
-        if let Some(record) = known.as_ref().filter(|record| record.asked >= began) {
+        // Whoever had it before us may have asked just now. What is still to come was asked for
+        // before the clock was set back.
+        let now = began..=now_millis();
+        if let Some(record) = known.as_ref().filter(|record| now.contains(&record.asked)) {
             return Ok(Resolved::recorded(record));
         }
         self.listener.enter(Phase::Resolving);

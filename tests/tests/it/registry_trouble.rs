@@ -1,23 +1,23 @@
 //! Registries that refuse, hang up, or never answer.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use apptainer::image::{ImageError, Phase, RegistryError};
-use fixtures::{Login, Registry, World, busybox_archive};
+use fixtures::{Login, Registry, Server, World, busybox_archive, respond};
 
 /// Nothing at all may be left in the store.
-fn assert_empty(world: &World) {
+pub(crate) fn assert_empty(world: &World) {
     for folder in ["v1/images", "v1/work"] {
         let folder = world.client().store_dir().join(folder);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
     }
 }
 
-fn of_registry(error: &ImageError) -> &RegistryError {
+pub(crate) fn of_registry(error: &ImageError) -> &RegistryError {
     match error {
         ImageError::Registry { source, .. } => source,
         other => panic!("{other:?}"),
@@ -115,12 +115,9 @@ async fn one_that_hangs_up_in_the_middle_of_a_layer() {
     let registry = Registry::start(Login::None);
     registry.push(&busybox_archive(), "busybox:1");
     // Larger than any manifest, smaller than the layer.
-    let host = proxy(registry.host(), 100_000, Arc::default());
-    let image = world
-        .client()
-        .image(format!("docker://{host}/busybox:1"))
-        .no_https();
-    let error = image.retries(1).await.unwrap_err();
+    let proxy = proxy(&registry, 100_000, Arc::default());
+    let image = world.client().image(proxy.reference("busybox:1"));
+    let error = image.no_https().retries(1).await.unwrap_err();
     assert!(of_registry(&error).is_unreachable(), "{error}");
     assert_empty(&world);
     world.finish();
@@ -132,8 +129,8 @@ async fn one_that_is_busy_is_asked_again() {
     let registry = Registry::start(Login::None);
     registry.push(&busybox_archive(), "busybox:1");
     let is_busy = Arc::new(AtomicBool::new(true));
-    let host = proxy(registry.host(), u64::MAX, Arc::clone(&is_busy));
-    let reference = format!("docker://{host}/busybox:1");
+    let proxy = proxy(&registry, u64::MAX, Arc::clone(&is_busy));
+    let reference = proxy.reference("busybox:1");
     let image = || world.client().image(&reference).no_https();
     let error = image().retries(0).await.unwrap_err();
     assert!(error.may_pass(), "{error}");
@@ -154,43 +151,13 @@ async fn one_that_is_busy_is_asked_again() {
 
 /// A proxy before a registry, which closes the connection once an answer has grown to so many
 /// bytes, and answers by itself while it is busy.
-fn proxy(registry: &str, most: u64, is_busy: Arc<AtomicBool>) -> String {
-    /// How a connection by TLS begins.
-    const HANDSHAKE: u8 = 0x16;
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let registry = registry.to_owned();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let registry = registry.clone();
-            let is_busy = is_busy.load(Ordering::SeqCst);
-            std::thread::spawn(move || -> std::io::Result<()> {
-                let mut requests = BufReader::new(client.try_clone()?);
-                let mut request = Vec::new();
-                // TLS is tried first, and would wait for an answer.
-                if requests.fill_buf()?.first() == Some(&HANDSHAKE) {
-                    return client.shutdown(std::net::Shutdown::Both);
-                }
-                loop {
-                    let length = requests.read_until(b'\n', &mut request)?;
-                    if length == 0 || request.ends_with(b"\r\n\r\n") {
-                        break;
-                    }
-                }
-                if is_busy {
-                    (&client).write_all(BUSY)?;
-                    return client.shutdown(std::net::Shutdown::Both);
-                }
-                // One request a connection, so that an answer ends with it.
-                let text = String::from_utf8_lossy(&request).into_owned();
-                let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
-                let mut server = TcpStream::connect(&registry)?;
-                write!(server, "{first}\r\nConnection: close\r\n{rest}")?;
-                std::io::copy(&mut server.take(most), &mut &client)?;
-                client.shutdown(std::net::Shutdown::Both)
-            });
+fn proxy(registry: &Registry, most: u64, is_busy: Arc<AtomicBool>) -> Server {
+    let registry = registry.host().to_owned();
+    Server::start(move |request, stream| {
+        if is_busy.load(Ordering::SeqCst) {
+            return respond(stream, "503 Service Unavailable", "", "");
         }
-    });
-    host
+        let answer = request.pass_on(&registry)?;
+        std::io::copy(&mut answer.take(most), stream).map(drop)
+    })
 }

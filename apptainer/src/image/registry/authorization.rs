@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::RegistryError;
 use super::credentials::{Credential, Secret};
+use super::error::short;
 use super::http::{body, failure, transport};
 
 /// What a request is let in by.
@@ -103,7 +104,7 @@ impl Asked<'_> {
         let realm = parameter("realm").unwrap_or_default();
         let url = Url::parse(&realm).map_err(|error| RegistryError::Malformed {
             what: "where a registry wants a login",
-            reason: format!("{realm:?} is no URL: {error}"),
+            reason: format!("{:?} is no URL: {error}", short(&realm)),
         })?;
         if self.is_encrypted && url.scheme() != "https" {
             return Err(RegistryError::Insecure {
@@ -153,7 +154,15 @@ impl Asked<'_> {
         let response = request.send().await;
         let response = response.map_err(|error| transport(&host, &error))?;
         if !response.status().is_success() {
-            return Err(failure(&host, response).await);
+            return Err(match failure(&host, response).await {
+                // Of the image that says nothing.
+                RegistryError::NotFound { host, message } => RegistryError::Status {
+                    host,
+                    status: 404,
+                    message,
+                },
+                other => other,
+            });
         }
         let bytes = body(&host, "a token", response, LARGEST_TOKEN).await?;
         // What is wrong with it is not told: a secret may stand in it.

@@ -98,12 +98,18 @@ impl UrlFile {
         })
     }
 
+    /// What changes with any byte of it.
+    fn strong_validator(&self) -> Option<&str> {
+        let validator = self.validator.as_deref();
+        validator.filter(|validator| !validator.starts_with("W/"))
+    }
+
     async fn get(&self, offset: u64) -> Result<Response, RegistryError> {
         let mut request = self.http.get(self.url.clone());
-        if offset > 0 {
+        if let Some(validator) = self.strong_validator().filter(|_| offset > 0) {
             request = request.header(RANGE, format!("bytes={offset}-"));
             // Of another file the rest would be wrong.
-            request = request.header(IF_RANGE, self.validator.as_deref().unwrap_or("\"none\""));
+            request = request.header(IF_RANGE, validator);
         }
         let response = request.send().await;
         let response = response.map_err(|error| transport(&self.host, &error))?;
@@ -141,27 +147,53 @@ impl Download<'_> {
     /// whenever that has grown. When this returns the file is whole, and verified where its
     /// digest is known.
     ///
-    /// `held` is kept for as long as the file is written to. Dropped midway, or failed, it leaves what has come, to be gone on with; what is wrong is
-    /// removed.
+    /// `held` is kept for as long as the file is written to. Dropped midway, or failed, it leaves
+    /// what has come, to be gone on with; what is wrong is removed.
     pub(in crate::image) async fn fetch(
         &self,
         part: &Path,
         held: Held,
         told: impl Fn(u64),
     ) -> Result<(), DownloadError> {
+        let mut goes_on = false;
+        let fetched = self.go_on(part, Held::clone(&held), &told, &mut goes_on);
+        match fetched.await {
+            // What was there from before may be to blame, which another server may have sent.
+            Err(DownloadError::Registry(RegistryError::Digest { .. })) if goes_on => {
+                self.go_on(part, held, &told, &mut goes_on).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn go_on(
+        &self,
+        part: &Path,
+        held: Held,
+        told: impl Fn(u64),
+        goes_on: &mut bool,
+    ) -> Result<(), DownloadError> {
         let path = part.to_owned();
         let (digest, size) = match self {
             Self::Blob(_, blob) => (Some(blob.digest.as_str()), Some(blob.size)),
             Self::Url(_) => (None, None),
         };
+        let longest = match self {
+            Self::Blob(_, blob) => blob.size,
+            Self::Url(file) if file.strong_validator().is_some() => u64::MAX,
+            Self::Url(_) => 0,
+        };
         let mut hash = Hash::like(digest);
         let mut writing =
-            blocking(move || Writing::open(path, held, &mut hash, size).map(|w| (w, hash))).await?;
+            blocking(move || Writing::open(path, held, &mut hash, longest).map(|w| (w, hash)))
+                .await?;
         let offset = writing.0.length;
         told(offset);
+        *goes_on = offset > 0;
         if size.is_none_or(|size| offset < size) {
             let mut response = self.get(offset).await?;
             if offset > 0 && !goes_on_at(&response, offset) {
+                *goes_on = false;
                 let (file, _) = writing;
                 let fresh = Hash::like(digest);
                 writing = blocking(move || file.restart().map(|file| (file, fresh))).await?;
@@ -241,8 +273,15 @@ impl Download<'_> {
         }
         drop(pieces);
         let written = writing.await.map_err(io::Error::other)?;
-        ended?;
-        Ok(written?)
+        match ended {
+            Ok(()) => Ok(written?),
+            Err(error) => {
+                if let (RegistryError::Length { .. }, Ok((file, _))) = (&error, written) {
+                    file.remove();
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
@@ -265,7 +304,7 @@ struct Writing {
 impl Writing {
     /// Goes on with a file, whose bytes are hashed; from the beginning where it is longer than
     /// it may get, or where its rest could not be told from another's.
-    fn open(path: PathBuf, held: Held, hash: &mut Hash, size: Option<u64>) -> io::Result<Self> {
+    fn open(path: PathBuf, held: Held, hash: &mut Hash, longest: u64) -> io::Result<Self> {
         let mut file = File::options()
             .create(true)
             .truncate(false)
@@ -274,7 +313,7 @@ impl Writing {
             .open(&path)?;
         let found = file.metadata()?.len();
         let mut length = 0;
-        if size.is_some_and(|size| found <= size) {
+        if found <= longest {
             let mut buffer = vec![0; 1024 * 1024];
             loop {
                 match file.read(&mut buffer)? {

@@ -50,7 +50,8 @@ pub enum RegistryError {
     },
     /// It sent something other than what was asked for.
     #[error(
-        "fetch {what} from {host}: its digest is {actual}, not {expected}: the registry, or somebody on the way, sends something else"
+        "fetch {what} from {host}: its digest is {actual}, not {}: the registry, or somebody on the way, sends something else",
+        short(.expected)
     )]
     Digest {
         /// The server.
@@ -85,7 +86,7 @@ pub enum RegistryError {
         limit: usize,
     },
     /// What it sent cannot be understood.
-    #[error("read {what}: {reason}")]
+    #[error("read {what}: {}", short(.reason))]
     Malformed {
         /// What it was to be.
         what: &'static str,
@@ -93,13 +94,13 @@ pub enum RegistryError {
         reason: String,
     },
     /// The image is not made of file systems, or of such that Apptainer does not know.
-    #[error("use the image: a layer is {media_type:?}, which no container is made of")]
+    #[error("use the image: a layer is {:?}, which no container is made of", short(.media_type))]
     MediaType {
         /// What the layer is.
         media_type: String,
     },
     /// The image is not for such machines.
-    #[error("use the image: it is not there for {wanted}, only for {}", list(.offered))]
+    #[error("use the image: it is not there for {wanted}, only for {}", short(&list(.offered)))]
     NoPlatform {
         /// What was wanted.
         wanted: Platform,
@@ -107,7 +108,7 @@ pub enum RegistryError {
         offered: Vec<Platform>,
     },
     /// It wants the password sent where others could read it.
-    #[error("log in to {host}: it wants that done without encryption at {realm}")]
+    #[error("log in to {host}: it wants that done without encryption at {}", short(.realm))]
     Insecure {
         /// The server.
         host: String,
@@ -157,6 +158,15 @@ impl RegistryError {
     /// Whether the registry could not be asked at all, rather than having answered.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Transport { .. })
+    }
+}
+
+/// The beginning of what a server sent: there may be megabytes of it.
+pub(super) fn short(text: &str) -> &str {
+    const LONGEST: usize = 300;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 

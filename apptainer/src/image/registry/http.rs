@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::RegistryError;
 use super::certificates::{self, Certificates};
+use super::error::short;
 use crate::blocking::blocking;
 
 /// How long a server may be silent.
@@ -115,13 +116,14 @@ pub(super) fn transport(host: &str, error: &reqwest::Error) -> RegistryError {
 
 /// An error with all that led to it.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = short(&error.to_string()).to_owned();
     let mut source = error.source();
     while let Some(error) = source {
         let next = error.to_string();
-        if !text.contains(&next) {
+        let next = short(&next);
+        if !text.contains(next) {
             text.push_str(": ");
-            text.push_str(&next);
+            text.push_str(next);
         }
         source = error.source();
     }

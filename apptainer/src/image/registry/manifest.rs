@@ -6,7 +6,9 @@
 use serde::Deserialize;
 
 use super::RegistryError;
+use super::error::short;
 use crate::image::Platform;
+use crate::image::oci_reference::check_digest;
 
 /// The kinds of manifest that are understood, in the order in which they are asked for.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -102,11 +104,10 @@ impl Manifest {
             Self::Index(entries) => entries.iter().collect(),
         };
         for descriptor in named {
-            crate::image::oci_reference::check_digest(&descriptor.digest).map_err(|error| {
-                RegistryError::Malformed {
-                    what: "a manifest",
-                    reason: error.to_string(),
-                }
+            let digest = &descriptor.digest;
+            check_digest(digest).map_err(|_| RegistryError::Malformed {
+                what: "a manifest",
+                reason: format!("{:?} is no digest", short(digest)),
             })?;
         }
         Ok(())
