@@ -21,6 +21,7 @@ mod kill;
 mod output;
 mod registry_trouble;
 mod signature;
+mod store_chaos;
 mod stray;
 mod stream;
 mod stream_link;
