@@ -138,8 +138,13 @@ impl Acquire {
         let lock = stores.ours()?.lock("name", name.as_str());
         let _turn = Turn::take(lock, reference, self.limit, &self.listener).await?;
         let known = stores.name(&name);
-        // Whoever had it before us may have asked just now.
-        if let Some(record) = known.as_ref().filter(|record| record.asked >= began) {
+        // Whoever had it before us may have asked just now; but for a time to come, which is a
+        // clock's that was set back.
+        let just_now = began..=now_millis();
+        if let Some(record) = known
+            .as_ref()
+            .filter(|record| just_now.contains(&record.asked))
+        {
             return Ok(Resolved::recorded(record));
         }
         self.listener.enter(Phase::Resolving);
