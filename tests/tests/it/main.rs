@@ -22,6 +22,7 @@ mod output;
 mod registry_trouble;
 mod signature;
 mod store_chaos;
+mod store_trouble;
 mod stray;
 mod stream;
 mod stream_link;

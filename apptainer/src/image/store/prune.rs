@@ -191,8 +191,14 @@ impl Prune {
             }
             // Whoever fetches it has this.
             let lock = root.lock("blob", &name);
-            let Some(_lock) = lock.try_hold().map_err(store_error(lock.path()))? else {
-                continue;
+            let _lock = match lock.try_hold() {
+                Ok(Some(lock)) => lock,
+                Ok(None) => continue,
+                // For one there may be no room: there is when images have gone.
+                Err(error) => {
+                    tracing::debug!(%error, path = %path.display(), "a layer that is left cannot be removed yet");
+                    continue;
+                }
             };
             if !self.is_dry {
                 match fs::remove_file(&path) {
@@ -222,9 +228,7 @@ impl Prune {
             // One that is free goes when it is taken and dropped.
             let (name, rest) = name.split_once(".lease").unwrap_or((name, ""));
             if rest.is_empty() {
-                let lock = root.lock_named(name);
-                let taken = lock.try_hold();
-                drop(taken.map_err(store_error(lock.path()))?);
+                drop(root.lock_named(name).try_hold());
             } else if is_left(&found) {
                 // A lease that was being made.
                 let _ = fs::remove_dir_all(&path);
