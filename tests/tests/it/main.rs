@@ -23,6 +23,7 @@ mod registry_trouble;
 mod signature;
 mod store_chaos;
 mod store_trouble;
+mod store_users;
 mod stray;
 mod stream;
 mod stream_link;

@@ -19,8 +19,11 @@ use images::Images;
 use watcher::Watcher;
 use workers::Workers;
 
-/// How many programs there are at a time.
-const WORKERS: usize = 4;
+/// How many programs there are at a time that are killed.
+const WORKERS: usize = 3;
+
+/// And how many that are not, and see what the others do.
+const BYSTANDERS: usize = 2;
 
 /// A moment is so long at most.
 const MOMENT: Duration = Duration::from_secs(1);

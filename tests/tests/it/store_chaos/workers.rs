@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use apptainer::image::Locking;
 use fixtures::World;
 
-use super::WORKERS;
 use super::dice::Dice;
 use super::images::Images;
 use super::worker::{CONFIG, IMAGES, LEASES, SEED, STORE};
+use super::{BYSTANDERS, WORKERS};
 
 pub(super) struct Workers {
     folder: PathBuf,
@@ -38,7 +38,7 @@ impl Workers {
             store: world.client().store_dir().to_owned(),
             images: images.to_text(),
             locking,
-            running: (0..WORKERS).map(|_| None).collect(),
+            running: (0..WORKERS + BYSTANDERS).map(|_| None).collect(),
             readers: Vec::new(),
             said: Arc::default(),
         };
