@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use apptainer::image::{Acquire, ImageError};
 use apptainer::{Apptainer, Image};
@@ -102,6 +103,21 @@ impl Named {
 /// An error that is no failure: what somebody else does may be in the way.
 pub(super) fn is_expected(error: &ImageError) -> bool {
     matches!(error, ImageError::Offline { .. } | ImageError::InUse { .. })
+}
+
+/// Makes all images in a store look as if they had not been used for long: where it has leases,
+/// others stay.
+pub(super) fn age(store: &Path) {
+    let long_ago = SystemTime::now() - Duration::from_secs(48 * 3600);
+    for form in ["images", "sandboxes"] {
+        let entries = fs::read_dir(store.join("v1").join(form));
+        for entry in entries.into_iter().flatten().flatten() {
+            // It goes away meanwhile.
+            if let Ok(file) = File::open(entry.path().join("entry.json")) {
+                file.set_modified(long_ago).unwrap();
+            }
+        }
+    }
 }
 
 /// A tar file with `/name`, and with bytes that cannot be compressed.

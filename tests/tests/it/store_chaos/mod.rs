@@ -86,9 +86,10 @@ async fn chaos(locking: Locking, kills: u64) {
     let (seen, violations) = watcher.end();
     println!("{seen} entries looked at");
 
-    let store = world.client().store();
+    let client = world.client();
+    let store = client.store();
     let damaged = store.verify().await.unwrap();
-    let mut leaked = leftovers::after_pruning(world.client(), limit).await;
+    let mut leaked = leftovers::after_pruning(client, limit).await;
     leaked.extend(leftovers::in_folder(&temporary));
     leaked.extend(leftovers::mounts(world.folder()));
     for what in failures.iter().chain(&violations).chain(&leaked) {
@@ -104,6 +105,7 @@ async fn chaos(locking: Locking, kills: u64) {
     assert!(damaged.is_empty(), "{damaged:?}");
     assert!(leaked.is_empty());
 
+    images::age(client.store_dir());
     let all = Prune::new().older_than(Duration::ZERO);
     assert!(store.prune(all).await.unwrap().in_use.is_empty());
     assert_eq!(store.usage().await.unwrap().total(), 0);

@@ -8,7 +8,7 @@ use apptainer::Apptainer;
 use apptainer::image::{ImageError, Locking, Prune, PullPolicy, Store};
 
 use super::dice::Dice;
-use super::images::{Named, is_expected};
+use super::images::{Named, age, is_expected};
 
 pub(super) const STORE: &str = "APPTAINER_TESTS_STORE";
 pub(super) const CONFIG: &str = "APPTAINER_TESTS_CONFIG";
@@ -54,6 +54,7 @@ struct Worker {
     client: Apptainer,
     store: Store,
     images: Vec<Named>,
+    has_leases: bool,
     dice: Dice,
 }
 
@@ -69,7 +70,8 @@ async fn worker() {
     let mut builder = Apptainer::builder()
         .store_dir(&store)
         .config_dir(variable(CONFIG));
-    if env::var_os(LEASES).is_some() {
+    let has_leases = env::var_os(LEASES).is_some();
+    if has_leases {
         builder = builder.locking(Locking::Lease);
     }
     let client = builder.build().await.unwrap();
@@ -77,6 +79,7 @@ async fn worker() {
         store: client.store(),
         client,
         images: Named::from_text(&variable(IMAGES)),
+        has_leases,
         dice: Dice::new(variable(SEED).parse().unwrap()),
     };
     println!();
@@ -91,6 +94,9 @@ async fn worker() {
 
 impl Worker {
     async fn perform(&mut self, operation: Operation) -> Result<(), String> {
+        if self.has_leases && matches!(operation, Operation::Remove | Operation::Prune) {
+            age(self.client.store_dir());
+        }
         match operation {
             Operation::Pull => self.pull(false).await,
             Operation::Run => self.pull(true).await,
