@@ -166,6 +166,18 @@ impl ImageError {
         }
     }
 
+    /// Whether there was no room left for it, or no more was allowed: it succeeds once there is,
+    /// as after a [`Store::prune`](super::Store::prune).
+    pub fn is_storage_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Store { source, .. } => {
+                matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            _ => self.kind() == Some(FailureKind::DiskFull),
+        }
+    }
+
     /// Whether there is no such image: neither file nor in its registry.
     pub fn is_not_found(&self) -> bool {
         match self {

@@ -65,9 +65,8 @@ impl Options {
         if let Some(sif) = found.manifest.sif() {
             let target = target.to_owned();
             let wanted = vec![Wanted { blob: sif, target }];
-            fetch.all(&wanted).await?;
-            fetch.forget(&wanted).await;
-            return Ok(());
+            let fetched = fetch.all(&wanted).await;
+            return fetch.clear_up(&wanted, fetched).await;
         }
         found.manifest.check_layers().map_err(failed)?;
         // Apptainer notes in the image what it was made of: this says it.
@@ -83,16 +82,17 @@ impl Options {
                 wanted.push(Wanted { blob, target });
             }
         }
-        fetch.all(&wanted).await?;
-        layout
-            .finish(&found)
-            .map_err(store_error(work.scratch.path()))?;
-        let slot = self.slot(work.patience.subject, root).await?;
-        work.make(target, format!("oci:{name}"), self.conversion)
-            .await?;
-        drop(slot);
-        fetch.forget(&wanted).await;
-        Ok(())
+        let make = async {
+            fetch.all(&wanted).await?;
+            layout
+                .finish(&found)
+                .map_err(store_error(work.scratch.path()))?;
+            let _slot = self.slot(work.patience.subject, root).await?;
+            work.make(target, format!("oci:{name}"), self.conversion)
+                .await
+        };
+        let made = make.await;
+        fetch.clear_up(&wanted, made).await
     }
 
     /// Fetches the SIF file `target` from a URL.
@@ -163,7 +163,20 @@ impl Fetch<'_> {
         link(&path, target).map_err(store_error(target))
     }
 
-    /// Gives up blobs whose image is finished, unless somebody else is about to use them.
+    /// Gives up the blobs of an image that is finished, or for which there is no room; where
+    /// something else went wrong the next attempt goes on with them.
+    async fn clear_up(
+        &self,
+        wanted: &[Wanted<'_>],
+        made: Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        if made.as_ref().err().is_none_or(ImageError::is_storage_full) {
+            self.forget(wanted).await;
+        }
+        made
+    }
+
+    /// Gives up blobs, unless somebody else is about to use them.
     async fn forget(&self, wanted: &[Wanted<'_>]) {
         let names = wanted
             .iter()
@@ -172,8 +185,10 @@ impl Fetch<'_> {
         let root = self.root.clone();
         blocking(move || {
             for name in names {
-                if let Ok(Ok(_lock)) = root.lock("blob", &name).try_take() {
-                    let _ = fs::remove_file(root.blobs().join(name));
+                if let Ok(Some(_lock)) = root.lock("blob", &name).try_hold() {
+                    let path = root.blobs().join(name);
+                    let _ = fs::remove_file(path.with_extension("part"));
+                    let _ = fs::remove_file(path);
                 }
             }
         })

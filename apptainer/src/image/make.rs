@@ -63,7 +63,9 @@ impl Making {
         write_entry(folder, record)
             .and_then(|()| sync(folder))
             .map_err(store_error(folder))?;
-        self.root.publish(folder, self.form, &self.key)?;
+        if let Some(entry) = self.root.publish(folder, self.form, &self.key)? {
+            return Ok(entry);
+        }
         let path = self.root.entry(self.form, &self.key);
         let entry = self.stores.find(self.form, &self.key)?;
         entry.ok_or_else(|| store_error(&path)(io::ErrorKind::NotFound.into()))

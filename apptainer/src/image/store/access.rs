@@ -92,11 +92,12 @@ impl Access {
     fn look_through(&self, path: &Path) -> Result<Found, ImageError> {
         let of_user = |user: u32| path.join(user.to_string());
         let ours = of_user(self.me);
-        create(&ours).map_err(store_error(&ours))?;
-        let found = fs::symlink_metadata(&ours).map_err(store_error(&ours))?;
-        if !is_store_of(&found, self.me) {
-            return Err(untrusted(&ours, &found));
-        }
+        let made = create(&ours);
+        match fs::symlink_metadata(&ours) {
+            // A link that leads nowhere, and a file, too, which no directory can be made over.
+            Ok(found) if !is_store_of(&found, self.me) => return Err(untrusted(&ours, &found)),
+            found => made.and(found).map_err(store_error(&ours))?,
+        };
         let is_other = |user: &&u32| **user != self.me;
         let others = self.trusted.iter().filter(is_other).filter_map(|user| {
             let path = of_user(*user);
@@ -190,7 +191,9 @@ mod tests {
         chmod(folder.path(), 0o1777);
         let me = nix::unistd::geteuid().to_string();
         std::os::unix::fs::symlink(target.path(), folder.path().join(me)).unwrap();
-        let refused = access(&[]).own(folder.path());
-        assert!(matches!(refused, Err(ImageError::Untrusted { .. })));
+        let refused = || access(&[]).own(folder.path());
+        assert!(matches!(refused(), Err(ImageError::Untrusted { .. })));
+        drop(target);
+        assert!(matches!(refused(), Err(ImageError::Untrusted { .. })));
     }
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::in_use::Unused;
+use super::in_use::{InUse, Unused};
 use super::layout::{Form, Root};
-use super::scratch::size_of;
+use super::scratch::{self, size_of};
 use super::stored::{PINNED, StoredImage};
 use super::stores::Stores;
 use super::{Damage, Key, Prune, Pruned, store_error};
@@ -124,10 +124,18 @@ impl Store {
 
     /// Keeps an image, whatever is pruned.
     pub async fn pin(&self, image: &StoredImage) -> Result<(), ImageError> {
-        let path = image.folder.join(PINNED);
+        let folder = image.folder.clone();
         self.with(move |stores| {
+            let path = folder.join(PINNED);
             writable(stores, &path)?;
-            File::create(&path).map(drop).map_err(store_error(&path))
+            // Whoever takes it away has it alone, and looks whether it is pinned.
+            let pin = || {
+                let used = InUse::take(&folder)?.ok_or(io::ErrorKind::NotFound)?;
+                File::create(&path)?;
+                drop(used);
+                Ok(())
+            };
+            pin().map_err(store_error(&path))
         })
         .await
     }
@@ -152,7 +160,7 @@ impl Store {
         let image = image.clone();
         self.with(move |stores| {
             let root = writable(stores, &image.folder)?;
-            if remove(root, &image)? {
+            if remove(root, &image, Pinned::Too)? {
                 return Ok(());
             }
             Err(ImageError::InUse {
@@ -206,8 +214,15 @@ fn writable<'a>(stores: &'a Stores, path: &Path) -> Result<&'a Root, ImageError>
     })
 }
 
+/// Whether an image is taken away that is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pinned {
+    Too,
+    Stays,
+}
+
 /// Takes an image away, unless somebody uses it.
-pub(super) fn remove(root: &Root, image: &StoredImage) -> Result<bool, ImageError> {
+pub(super) fn remove(root: &Root, image: &StoredImage, pinned: Pinned) -> Result<bool, ImageError> {
     let failed = || store_error(&image.folder);
     let unused = match Unused::take(&image.folder, root.locking()) {
         // Somebody else was faster.
@@ -217,11 +232,19 @@ pub(super) fn remove(root: &Root, image: &StoredImage) -> Result<bool, ImageErro
     let Some(unused) = unused else {
         return Ok(false);
     };
-    let scratch = root.scratch()?;
-    match fs::rename(&image.folder, scratch.path().join("removed")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    // Since it was listed.
+    if pinned == Pinned::Stays && image.folder.join(PINNED).exists() {
+        return Ok(false);
+    }
+    // Without a lock, for which there may be no room left: whoever finds it there removes it.
+    let removed = scratch::unheld(&root.work());
+    match fs::rename(&image.folder, &removed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         moved => moved.map_err(failed())?,
     }
     drop(unused);
+    if let Err(error) = scratch::remove_all(&removed) {
+        tracing::debug!(%error, path = %removed.display(), "what was taken away is still there");
+    }
     Ok(true)
 }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::access::create;
+use super::in_use::InUse;
 use super::key::Key;
 use super::lock_file::LockFile;
 use super::scratch::{self, Scratch};
@@ -180,30 +181,82 @@ impl Root {
         Scratch::new(&self.work(), self.locking).map_err(store_error(&self.work()))
     }
 
-    /// Puts the entry that was made at `made` into place, whole or not at all.
+    /// Puts the entry that was made at `made` into place, whole or not at all, in use: it could
+    /// be taken away as soon as it is there.
     ///
-    /// Another process may have been faster; then its is as good.
+    /// Another process may have been faster; then its is as good, and this is `None`.
     pub(in crate::image) fn publish(
         &self,
         made: &Path,
         form: Form,
         key: &Key,
-    ) -> Result<(), ImageError> {
+    ) -> Result<Option<InUse>, ImageError> {
         let entry = self.entry(form, key);
-        rename_unless_there(made, &entry)
-            .and_then(|()| sync(&self.entries(form)))
-            .map_err(store_error(&entry))
+        let publish = || {
+            let used = InUse::take(made)?;
+            let is_ours = rename_unless_there(made, &entry)?;
+            sync(&self.entries(form))?;
+            let used = used.map(|used| used.moved_to(entry.clone()));
+            Ok(used.filter(|_| is_ours))
+        };
+        publish().map_err(store_error(&entry))
     }
 }
 
-fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
+/// Whether it was done.
+fn rename_unless_there(from: &Path, to: &Path) -> io::Result<bool> {
     match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        renamed => renamed,
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        renamed => renamed.map(|()| true),
     }
 }
 
 pub(in crate::image) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Source;
+    use super::super::prune::Prune;
+    use super::*;
+    use crate::image::store::{EntryRecord, write_entry};
+    use crate::image::{Conversion, Platform};
+
+    fn make(folder: &Path, source: &Source) {
+        let record = EntryRecord {
+            reference: "docker://a".into(),
+            source: source.clone(),
+            platform: Platform::host(),
+            conversion: Conversion::default(),
+            created: 0,
+            size: 0,
+            sif: None,
+        };
+        fs::create_dir(folder).unwrap();
+        write_entry(folder, &record).unwrap();
+    }
+
+    #[test]
+    fn what_is_put_into_place_is_in_use_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.prepare().unwrap();
+        let source = Source::Manifest("sha256:a".into());
+        let key = Key::of_image(&source, &Platform::host(), &Conversion::default());
+        let made = folder.path().join("made");
+        make(&made, &source);
+        let entry = root.publish(&made, Form::Sif, &key).unwrap().unwrap();
+        let all = Prune::new().older_than(std::time::Duration::ZERO);
+        assert_eq!(all.apply(&root).unwrap().in_use.len(), 1);
+        let path = root.entry(Form::Sif, &key).join("image.sif");
+        assert_eq!(entry.path("image.sif"), path);
+        // Who comes second uses what is there.
+        make(&made, &source);
+        let second = root.publish(&made, Form::Sif, &key).unwrap();
+        assert!(second.is_none());
+        drop(entry);
+        assert_eq!(all.apply(&root).unwrap().removed.len(), 1);
+    }
 }

@@ -38,11 +38,17 @@ impl LockFile {
 
     /// The lock with our name in it; or who has it, where that can be read.
     pub(in crate::image) fn try_take(&self) -> io::Result<Result<FileLock, Option<Holder>>> {
-        if let Some(lock) = FileLock::try_take(&self.path, self.locking)? {
+        if let Some(lock) = self.try_hold()? {
             lock.write(&serde_json::to_vec(&Holder::me())?)?;
             return Ok(Ok(lock));
         }
         Ok(Err(self.holder()))
+    }
+
+    /// The lock without a name in it, which is to be had where there is no room left; `None`
+    /// when somebody has it.
+    pub(in crate::image) fn try_hold(&self) -> io::Result<Option<FileLock>> {
+        FileLock::try_take(&self.path, self.locking)
     }
 
     /// Who has it, where that can be read: it may be just being written, or have been removed.

@@ -1,11 +1,14 @@
 //! What is taken away to make room.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::handle::remove;
+use super::handle::{Pinned, remove};
 use super::layout::Root;
+use super::scratch::is_left;
 use super::store_error;
 use super::stored::StoredImage;
 use crate::image::ImageError;
@@ -150,7 +153,7 @@ impl Prune {
         let is_taken = if self.is_dry {
             !image.is_in_use
         } else {
-            remove(root, &image)?
+            remove(root, &image, Pinned::Stays)?
         };
         if is_taken {
             pruned.bytes += image.size;
@@ -188,13 +191,23 @@ impl Prune {
             }
             // Whoever fetches it has this.
             let lock = root.lock("blob", &name);
-            let Ok(_lock) = lock.try_take().map_err(store_error(lock.path()))? else {
-                continue;
+            let _lock = match lock.try_hold() {
+                Ok(Some(lock)) => lock,
+                Ok(None) => continue,
+                // For one there may be no room: there is when images have gone.
+                Err(error) => {
+                    tracing::debug!(%error, path = %path.display(), "a layer that is left cannot be removed yet");
+                    continue;
+                }
             };
-            pruned.bytes += std::os::unix::fs::MetadataExt::blocks(&found) * 512;
             if !self.is_dry {
-                fs::remove_file(&path).map_err(store_error(&path))?;
+                match fs::remove_file(&path) {
+                    // Whoever had it has finished it meanwhile, or given it up.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    removed => removed.map_err(store_error(&path))?,
+                }
             }
+            pruned.bytes += found.blocks() * 512;
         }
         Ok(())
     }
@@ -215,10 +228,8 @@ impl Prune {
             // One that is free goes when it is taken and dropped.
             let (name, rest) = name.split_once(".lease").unwrap_or((name, ""));
             if rest.is_empty() {
-                let lock = root.lock_named(name);
-                let taken = lock.try_take();
-                drop(taken.map_err(store_error(lock.path()))?);
-            } else {
+                drop(root.lock_named(name).try_hold());
+            } else if is_left(&found) {
                 // A lease that was being made.
                 let _ = fs::remove_dir_all(&path);
             }
@@ -229,12 +240,9 @@ impl Prune {
     fn drop_names(&self, root: &Root) -> Result<(), ImageError> {
         for (path, found) in files(&root.names())? {
             let is_old = found.modified().is_ok_and(|time| has_passed(NAMES, time));
-            // One that is being written is named otherwise, and is not finished for long.
-            let is_left = path.extension() != Some("json".as_ref())
-                && found
-                    .modified()
-                    .is_ok_and(|time| has_passed(self.unfinished_for, time));
-            if !self.is_dry && (is_old || is_left) {
+            // One that is being written is named otherwise.
+            let is_unfinished = path.extension() != Some("json".as_ref());
+            if !self.is_dry && (is_old || is_unfinished && is_left(&found)) {
                 let _ = fs::remove_file(&path);
             }
         }
@@ -243,8 +251,8 @@ impl Prune {
 }
 
 fn has_passed(limit: Duration, since: SystemTime) -> bool {
-    // A time to come is a clock's that was set back: nothing is known of it.
-    since.elapsed().is_ok_and(|age| age >= limit)
+    // A time to come is a clock's that was set back: it counts as now.
+    since.elapsed().unwrap_or_default() >= limit
 }
 
 fn files(folder: &Path) -> Result<Vec<(std::path::PathBuf, fs::Metadata)>, ImageError> {

@@ -1,10 +1,11 @@
 //! Directories for work in progress, which nothing survives in.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirEntry, Metadata, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::lock::{FileLock, Locking};
 
@@ -21,7 +22,7 @@ impl Scratch {
     /// A new, empty one in `parent`.
     pub(super) fn new(parent: &Path, locking: Locking) -> io::Result<Self> {
         loop {
-            let path = parent.join(format!("work-{}", uuid()));
+            let path = unheld(parent);
             // The lock comes first: there is never a directory that nobody holds.
             let Some(lock) = FileLock::try_take(&lock_path(&path), locking)? else {
                 continue;
@@ -34,6 +35,12 @@ impl Scratch {
     pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A path in `parent` that no other has, nor holds: what is there is removed by the next
+/// [`sweep`].
+pub(super) fn unheld(parent: &Path) -> PathBuf {
+    parent.join(format!("work-{}", uuid()))
 }
 
 /// What no other has.
@@ -53,19 +60,39 @@ impl Drop for Scratch {
 /// Removes what processes left in `parent` that were killed while they worked.
 pub(super) fn sweep(parent: &Path, locking: Locking) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
-        let name = entry?.file_name();
-        // A directory, its lock, or what is left of either.
-        let Some(name) = name.to_str().and_then(|name| name.split('.').next()) else {
-            continue;
-        };
-        let path = parent.join(name);
-        let Some(lock) = FileLock::try_take(&lock_path(&path), locking)? else {
-            continue;
-        };
-        remove_all(&path)?;
-        drop(lock);
+        let entry = entry?;
+        // What was started by who was killed may still write there: the next comes to it.
+        if let Err(error) = sweep_one(parent, &entry, locking) {
+            tracing::debug!(%error, path = %entry.path().display(), "what is left cannot be removed yet");
+        }
     }
     Ok(())
+}
+
+/// A directory, its lock, or what is left of either.
+fn sweep_one(parent: &Path, entry: &DirEntry, locking: Locking) -> io::Result<()> {
+    let name = entry.file_name();
+    let Some(name) = name.to_str() else {
+        return Ok(());
+    };
+    let (name, rest) = name.split_once('.').unwrap_or((name, ""));
+    // A lease that was being made.
+    if rest.starts_with("lock.lease.") && is_left(&entry.metadata()?) {
+        ignore_missing(fs::remove_dir_all(entry.path()))?;
+    }
+    let path = parent.join(name);
+    if let Some(_lock) = FileLock::try_take(&lock_path(&path), locking)? {
+        remove_all(&path)?;
+    }
+    Ok(())
+}
+
+/// Whether whoever makes something small, and renames it when it is finished, was killed
+/// meanwhile.
+pub(super) fn is_left(found: &Metadata) -> bool {
+    const MAKING: Duration = Duration::from_secs(60);
+    let age = found.modified().map(|time| time.elapsed());
+    age.is_ok_and(|age| age.is_ok_and(|age| age > MAKING))
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
@@ -119,6 +146,9 @@ fn unlock(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
     use super::*;
 
     const KINDS: [Locking; 2] = [Locking::Flock, Locking::Lease];
@@ -136,6 +166,36 @@ mod tests {
             drop(scratch);
             assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn one_that_cannot_be_swept_does_not_keep_the_others() {
+        for locking in KINDS {
+            let parent = tempfile::tempdir().unwrap();
+            let [bad, good] = ["work-bad", "work-good"].map(|name| parent.path().join(name));
+            // In the place of the lock, where none can be taken.
+            fs::create_dir_all(bad.with_extension("lock")).unwrap();
+            fs::write(bad.with_extension("lock.lease"), "").unwrap();
+            fs::create_dir(&good).unwrap();
+            sweep(parent.path(), locking).unwrap();
+            assert!(!good.exists());
+        }
+    }
+
+    #[test]
+    fn a_lease_that_was_being_made_is_swept_when_it_is_old() {
+        let parent = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| {
+            let path = parent.path().join(format!("work-{name}.lock.lease.abc"));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("token"), "").unwrap();
+            path
+        });
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        sweep(parent.path(), Locking::Lease).unwrap();
+        assert!(!old.exists());
+        assert!(new.exists());
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub struct StoredImage {
     /// Whether it lies in a store of somebody else's.
     pub is_shared: bool,
     pub(super) folder: PathBuf,
-    pub(super) record: EntryRecord,
 }
 
 /// There where an image is pinned.
@@ -87,9 +86,9 @@ impl StoredImage {
         };
         let is_in_use = !is_shared && matches!(Unused::take(folder, root.locking()), Ok(None));
         Ok(Some(Self {
-            reference: record.reference.clone(),
+            reference: record.reference,
             digest,
-            platform: record.platform.clone(),
+            platform: record.platform,
             form,
             path: folder.join(form.content()),
             size: record.size,
@@ -99,7 +98,6 @@ impl StoredImage {
             is_in_use,
             is_shared,
             folder: folder.to_owned(),
-            record,
         }))
     }
 }

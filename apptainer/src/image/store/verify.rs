@@ -1,12 +1,15 @@
 //! Whether images are what they were when they were stored.
 
+use std::fs::File;
 use std::path::Path;
 
 use apptainer_sys::sif::Sif;
 
 use super::layout::Form;
+use super::record::{self, ENTRY, EntryRecord};
 use super::stored::StoredImage;
 use crate::image::digest::Hash;
+use crate::lock::is_at;
 
 /// An image that is not what it was when it was stored.
 #[derive(Debug, Clone)]
@@ -23,14 +26,18 @@ impl Damage {
     ///
     /// What was extracted may be written to, and is only known to be there.
     pub(super) fn find(image: StoredImage) -> Option<Self> {
+        let path = image.folder.join(ENTRY);
+        // For as long as it is open no other has its number.
+        let file = File::open(&path).ok()?;
+        let record = record::read::<EntryRecord>(&path).ok()??;
         let found = match image.form {
-            Form::Sif => check(&image.path, image.record.sif.as_deref()),
+            Form::Sif => check(&image.path, record.sif.as_deref()),
             Form::Sandbox if image.path.is_dir() => Ok(()),
             Form::Sandbox => Err("the directory is not there".into()),
         };
-        // What was taken away meanwhile is not damaged.
-        let is_there = image.folder.exists();
-        let reason = found.err().filter(|_| is_there)?;
+        // What was taken away meanwhile is not damaged, nor is what has come in its place.
+        let is_still_there = is_at(&file, &path).unwrap_or(false);
+        let reason = found.err().filter(|_| is_still_there)?;
         Some(Self { image, reason })
     }
 }

@@ -1,0 +1,162 @@
+//! What a program does that is killed.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apptainer::Apptainer;
+use apptainer::image::{ImageError, Locking, Prune, PullPolicy, Store};
+
+use super::dice::Dice;
+use super::images::{Named, age, is_expected};
+
+pub(super) const STORE: &str = "APPTAINER_TESTS_STORE";
+pub(super) const CONFIG: &str = "APPTAINER_TESTS_CONFIG";
+pub(super) const IMAGES: &str = "APPTAINER_TESTS_IMAGES";
+pub(super) const LEASES: &str = "APPTAINER_TESTS_LEASES";
+pub(super) const SEED: &str = "APPTAINER_TESTS_SEED";
+
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Pull,
+    Run,
+    List,
+    Verify,
+    Remove,
+    Prune,
+}
+
+/// What is done, as often as it stands here.
+const OPERATIONS: [Operation; 12] = [
+    Operation::Pull,
+    Operation::Pull,
+    Operation::Pull,
+    Operation::Pull,
+    Operation::Run,
+    Operation::Run,
+    Operation::List,
+    Operation::Verify,
+    Operation::Remove,
+    Operation::Remove,
+    Operation::Prune,
+    Operation::Prune,
+];
+
+const POLICIES: [PullPolicy; 5] = [
+    PullPolicy::Always,
+    PullPolicy::IfMissing,
+    PullPolicy::IfMissing,
+    PullPolicy::Never,
+    PullPolicy::IfOlderThan(Duration::from_secs(2)),
+];
+
+struct Worker {
+    client: Apptainer,
+    store: Store,
+    images: Vec<Named>,
+    has_leases: bool,
+    dice: Dice,
+}
+
+/// Not a test: one of the programs that use the store. It says of each thing that it has done
+/// how that went, and is killed.
+#[tokio::test]
+#[ignore = "run by other tests, as a process to kill"]
+async fn worker() {
+    let Some(store) = env::var_os(STORE).map(PathBuf::from) else {
+        return;
+    };
+    let variable = |name| env::var(name).unwrap();
+    let mut builder = Apptainer::builder()
+        .store_dir(&store)
+        .config_dir(variable(CONFIG));
+    let has_leases = env::var_os(LEASES).is_some();
+    if has_leases {
+        builder = builder.locking(Locking::Lease);
+    }
+    let client = builder.build().await.unwrap();
+    let mut worker = Worker {
+        store: client.store(),
+        client,
+        images: Named::from_text(&variable(IMAGES)),
+        has_leases,
+        dice: Dice::new(variable(SEED).parse().unwrap()),
+    };
+    println!();
+    loop {
+        let operation = *worker.dice.one_of(&OPERATIONS);
+        match worker.perform(operation).await {
+            Ok(()) => println!("did {operation:?}"),
+            Err(failure) => println!("failed {operation:?}: {failure}"),
+        }
+    }
+}
+
+impl Worker {
+    async fn perform(&mut self, operation: Operation) -> Result<(), String> {
+        if self.has_leases && matches!(operation, Operation::Remove | Operation::Prune) {
+            age(self.client.store_dir());
+        }
+        match operation {
+            Operation::Pull => self.pull(false).await,
+            Operation::Run => self.pull(true).await,
+            Operation::List => expected(self.store.list().await.map(drop)),
+            Operation::Verify => self.verify().await,
+            Operation::Remove => self.remove().await,
+            Operation::Prune => self.prune().await,
+        }
+    }
+
+    async fn pull(&mut self, and_run: bool) -> Result<(), String> {
+        let image = self.dice.one_of(&self.images).clone();
+        let policy = *self.dice.one_of(&POLICIES);
+        match image.acquire(&self.client).policy(policy).await {
+            Ok(found) if and_run => {
+                let ran = image.run(&found).await;
+                ran.map_err(|error| format!("{}: {error}", image.reference))
+            }
+            found => expected(found.map(drop)),
+        }
+    }
+
+    async fn verify(&mut self) -> Result<(), String> {
+        let damaged = self.store.verify().await.map_err(said)?;
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{damaged:?}"))
+    }
+
+    async fn remove(&mut self) -> Result<(), String> {
+        let images = self.store.list().await.map_err(said)?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        let image = self.dice.one_of(&images);
+        expected(self.store.remove(image).await)
+    }
+
+    async fn prune(&mut self) -> Result<(), String> {
+        let policies = [
+            Prune::new().unused_for(Duration::from_secs(1)),
+            Prune::new().older_than(Duration::from_secs(2)),
+            Prune::new().keep_bytes(8 << 20),
+            Prune::new().unfinished_for(Duration::ZERO),
+            Prune::new().unfinished_for(Duration::ZERO).keep_bytes(0),
+        ];
+        let policy = self.dice.one_of(&policies).clone();
+        expected(self.store.prune(policy).await.map(drop))
+    }
+}
+
+fn expected(done: Result<(), ImageError>) -> Result<(), String> {
+    match done {
+        Err(error) if !is_expected(&error) => Err(said(error)),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
+fn said(error: ImageError) -> String {
+    format!("{error} ({error:?})")
+}
