@@ -1,10 +1,13 @@
 //! A real OCI registry on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Whom a registry lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,9 @@ pub struct Registry {
 
 /// `tester:secret`, as bcrypt.
 const PASSWORDS: &str = "tester:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
+
+/// How the paths begin of requests that are made only to be found in the log.
+const MARK: &str = "/v2/?mark=";
 
 impl Registry {
     /// Starts one.
@@ -60,7 +66,7 @@ impl Registry {
             }
         });
         let host = port
-            .recv_timeout(std::time::Duration::from_secs(20))
+            .recv_timeout(Duration::from_secs(20))
             .unwrap_or_else(|_| panic!("the registry started: {log:?}"));
         Self {
             server,
@@ -86,10 +92,21 @@ impl Registry {
     ///
     /// When `skopeo` fails.
     pub fn push(&self, root: &Path, image: &str) {
+        self.push_layers(&[root], image);
+    }
+
+    /// Puts tar files into it as an image with a layer of each.
+    ///
+    /// # Panics
+    ///
+    /// When `skopeo` fails.
+    pub fn push_layers(&self, layers: &[impl AsRef<Path>], image: &str) {
+        let layers = layers.iter().map(|layer| layer.as_ref().to_string_lossy());
+        let layers: Vec<_> = layers.collect();
         let pushed = Command::new("skopeo")
             .args(["copy", "--quiet", "--dest-tls-verify=false"])
             .args(["--dest-creds", "tester:secret"])
-            .arg(format!("tarball:{}", root.display()))
+            .arg(format!("tarball:{}", layers.join(":")))
             .arg(self.reference(image))
             .output()
             .expect("skopeo is installed: scripts/setup does that");
@@ -124,6 +141,58 @@ impl Registry {
         let log = self.log.lock().expect("nobody panics with it");
         log.iter().filter(|line| line.contains(text)).count()
     }
+
+    /// How many requests with a method it has answered whose path begins so.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    pub fn answered(&self, method: &str, path: &str) -> usize {
+        self.settle();
+        let log = self.log.lock().expect("nobody panics with it");
+        let answers = log.iter().filter_map(|line| answer(line));
+        answers
+            .filter(|answer| answer.0 == method && answer.1.starts_with(path))
+            .filter(|answer| !answer.1.starts_with(MARK))
+            .count()
+    }
+
+    /// Waits until its log has what it has answered: a request of our own stands in it then.
+    fn settle(&self) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let mark = format!("{MARK}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut stream = TcpStream::connect(&self.host).expect("it listens");
+        let request = format!("GET {mark} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host);
+        stream.write_all(request.as_bytes()).expect("it reads");
+        stream.read_to_end(&mut Vec::new()).expect("it answers");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let is_logged = || {
+            let log = self.log.lock().expect("nobody panics with it");
+            log.iter()
+                .filter_map(|line| answer(line))
+                .any(|answer| answer.1 == mark)
+        };
+        while !is_logged() {
+            assert!(Instant::now() < deadline, "its log has no line of {mark}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The method and the path of the request that a line of the log tells of.
+fn answer(line: &str) -> Option<(&str, &str)> {
+    if !line.contains("msg=\"response completed") {
+        return None;
+    }
+    let field = |name: &str| {
+        let (_, value) = line.split_once(name)?;
+        // Quoted where it has other characters than a plain path has.
+        match value.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => value.split(' ').next(),
+        }
+    };
+    Some((field("http.request.method=")?, field("http.request.uri=")?))
 }
 
 fn configuration(folder: &Path, login: Login) -> String {
