@@ -12,7 +12,7 @@ use apptainer_sys::sif::Sif;
 
 use super::patience::Patience;
 use super::progress::{Listener, Phase, Progress};
-use super::store::{Form, InUse, Key, Stores};
+use super::store::{Form, InUse, Key, Stores, now_millis};
 use super::{
     Compression, Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference,
     ReferenceError, Resolution, Rootfs, SignaturePolicy, Signatures, deadline, signature,
@@ -167,6 +167,7 @@ impl Acquire {
 
     /// What a URI names, made if it is not there.
     async fn named(&self, reference: &Reference) -> Result<Image, ImageError> {
+        let began = now_millis();
         let (this, named) = (self.clone(), reference.clone());
         let look = move || {
             let stores = this.client.stores()?;
@@ -180,7 +181,7 @@ impl Acquire {
         let (stores, resolved, mut entry) = blocking(look).await?;
         let resolved = match resolved {
             Some(resolved) => resolved,
-            None => self.ask(reference, &stores).await?,
+            None => self.ask(reference, &stores, began).await?,
         };
         let key = self.key(&resolved.source);
         let resolution = resolved.resolution.clone();
