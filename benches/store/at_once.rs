@@ -43,24 +43,31 @@ pub(crate) async fn all(registry: &Registry, rounds: usize) -> Vec<Row> {
             times.push(once(registry, *wanting).await);
         }
     }
-    let rows = subjects.map(|(name, _, times)| {
+    let rows = subjects.map(|(name, _, found)| {
+        let (times, by_digest): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let again = by_digest
+            .into_iter()
+            .map(|count| if count > 0 { 1.0 } else { 0.0 });
         let mut row = Row::new(TABLE, name, &times);
         row.found("conversions", 1.0);
-        row.found("requests for the manifest", 1.0);
         row.found("requests for blobs", 2.0);
+        row.found("requests for the manifest by tag", 1.0);
+        row.found("rounds with one more, by digest", again.sum());
         row
     });
     rows.into()
 }
 
-/// How long it takes until all have it, who get the same by one conversion.
-async fn once(registry: &Registry, wanting: Wanting) -> Duration {
+/// How long it takes until all have it, who get the same by one conversion; and how often the
+/// manifest was asked for again, by its digest.
+async fn once(registry: &Registry, wanting: Wanting) -> (Duration, usize) {
     let place = Place::new();
     let asked = || {
         [
-            registry.answered("GET", "/v2/busybox/manifests/"),
-            registry.answered("HEAD", "/v2/busybox/manifests/"),
+            registry.answered("GET", "/v2/busybox/manifests/cold"),
             registry.answered("GET", "/v2/busybox/blobs/"),
+            registry.answered("HEAD", "/v2/busybox/"),
+            registry.answered("GET", "/v2/busybox/manifests/sha256:"),
         ]
     };
     let before = asked();
@@ -70,11 +77,14 @@ async fn once(registry: &Registry, wanting: Wanting) -> Duration {
         Wanting::Processes(count) => processes(&place, &reference, count),
     };
     let after = asked();
-    let asked: [usize; 3] = std::array::from_fn(|kind| after[kind] - before[kind]);
-    assert_eq!(asked, [1, 0, 2], "a manifest, a configuration, a layer");
+    let asked: [usize; 4] = std::array::from_fn(|kind| after[kind] - before[kind]);
+    let [asked @ .., by_digest] = asked;
+    assert_eq!(asked, [1, 2, 0], "a manifest, a configuration, a layer");
+    // Who makes the image need not be who asked for it.
+    assert!(by_digest <= 1);
     assert_eq!(place.conversions(), 1);
     assert!(answers.iter().all(|got| *got == answers[0]), "{answers:?}");
-    took
+    (took, by_digest)
 }
 
 async fn tasks(place: &Place, reference: &str, count: usize) -> (Duration, Vec<String>) {

@@ -17,8 +17,9 @@
 //! - *At once*: an image of one layer, 2 MB, that is not there, wanted by one, by 32 tasks
 //!   of one process and by 32 processes, which all start when the last is ready. It takes as
 //!   long as until the last has it. All are to get the same, by one conversion, which a
-//!   program counts that stands before `apptainer`, and by one request for the manifest and
-//!   for each blob, which the log of the registry tells. That is asserted in each round.
+//!   program counts that stands before `apptainer`, and by one request for what the tag leads
+//!   to and for each blob, which the log of the registry tells. That is asserted in each round;
+//!   a second request for the manifest, by its digest, may be made and is counted.
 //! - *Cold*: an image of 300 MB of this machine's programs and libraries, in 1 layer and
 //!   in 5, by `apptainer pull` by hand, without its cache, and by ours, in turn; every
 //!   other round the other way round. Each begins with everything on disk that was written
