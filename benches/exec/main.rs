@@ -60,6 +60,8 @@ mod ours;
 mod process;
 mod report;
 mod resident;
+#[path = "../rows.rs"]
+mod rows;
 mod subject;
 
 use std::path::Path;
@@ -84,13 +86,13 @@ async fn main() -> ExitCode {
 
 async fn run(words: &[&str]) {
     match words {
-        ["--rows"] => print!("{}", report::json(&measure::all(ROUNDS).await)),
-        ["--rows", rounds] => print!("{}", report::json(&measure::all(number(rounds)).await)),
+        ["--rows"] => print!("{}", rows::json(&measure::all(ROUNDS).await)),
+        ["--rows", rounds] => print!("{}", rows::json(&measure::all(number(rounds)).await)),
         ["--report", out, passes @ ..] => {
-            let passes = passes.iter().map(|path| report::read(Path::new(path)));
+            let passes = passes.iter().map(|path| rows::read(Path::new(path)));
             let passes: Vec<_> = passes.collect();
             report::print(&passes);
-            report::write(Path::new(out), &passes.concat());
+            rows::write(Path::new(out), &passes.concat());
         }
         ["--count", name, times] => count(name, number(times)).await,
         ["--archive"] => println!("{}", fixtures::busybox_archive().display()),

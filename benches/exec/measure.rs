@@ -7,6 +7,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::report::Row;
 use crate::resident::Resident;
+use crate::rows::{percentile, sorted};
 use crate::subject::{self, ALONE, AS_ROOT, AS_USER, FROM_LARGE, STREAMED, STREAMED_MIB, Subject};
 
 /// How long a turn's runs go that do not count.
@@ -201,15 +202,4 @@ impl Entry {
             mib_s: percentile(&sorted(self.streams), 50),
         }
     }
-}
-
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// The value that so many of a hundred do not exceed; none of none.
-fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.checked_sub(1)?).copied()
 }

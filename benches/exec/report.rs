@@ -1,7 +1,4 @@
-//! What has been measured, as JSON and as a table.
-
-use std::fs;
-use std::path::Path;
+//! What has been measured, as a row and as a table.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,28 +20,6 @@ impl Row {
     fn values(&self) -> [Option<f64>; 4] {
         [self.p50_us, self.p99_us, self.per_s, self.mib_s]
     }
-}
-
-/// An array with an object a line.
-pub(crate) fn json(rows: &[Row]) -> String {
-    let lines = rows.iter().map(serde_json::to_string);
-    let lines: Result<Vec<_>, _> = lines.collect();
-    let lines = lines.expect("they are numbers and text");
-    format!("[\n  {}\n]\n", lines.join(",\n  "))
-}
-
-/// Reads what [`json`] made.
-pub(crate) fn read(path: &Path) -> Vec<Row> {
-    let text = fs::read(path).expect("the pass wrote it");
-    serde_json::from_slice(&text).expect("the pass went to its end")
-}
-
-/// Writes rows for other programs.
-pub(crate) fn write(path: &Path, rows: &[Row]) {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).expect("it is ours to write to");
-    }
-    fs::write(path, json(rows)).expect("it is ours to write to");
 }
 
 /// Prints a table of passes. Beside each number is how many times that of the next row

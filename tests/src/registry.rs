@@ -116,10 +116,21 @@ impl Registry {
     ///
     /// When `skopeo` fails.
     pub fn push(&self, root: &Path, image: &str) {
+        self.push_layers(&[root], image);
+    }
+
+    /// Puts tar files into it as an image with a layer of each.
+    ///
+    /// # Panics
+    ///
+    /// When `skopeo` fails.
+    pub fn push_layers(&self, layers: &[impl AsRef<Path>], image: &str) {
+        let layers = layers.iter().map(|layer| layer.as_ref().to_string_lossy());
+        let layers: Vec<_> = layers.collect();
         let pushed = Command::new("skopeo")
             .args(["copy", "--quiet", "--dest-tls-verify=false"])
             .args(["--dest-creds", "tester:secret"])
-            .arg(format!("tarball:{}", root.display()))
+            .arg(format!("tarball:{}", layers.join(":")))
             .arg(self.reference(image))
             .output()
             .expect("skopeo is installed: scripts/setup does that");

@@ -10,7 +10,7 @@ use apptainer_sys::sif::Sif;
 use super::patience::Patience;
 use super::progress::{Listener, Phase};
 use super::resolve::Resolved;
-use super::store::{Form, InUse, Key, Stores};
+use super::store::{Form, InUse, Key, Stores, now_millis};
 use super::{
     Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference, Resolution, Rootfs,
     SignaturePolicy, Signatures, Subject, deadline, signature,
@@ -77,6 +77,7 @@ impl Options {
 
     /// What a URI names, made if it is not there.
     async fn named(&self, reference: &Reference) -> Result<Image, ImageError> {
+        let began = now_millis();
         let (options, named) = (self.clone(), reference.clone());
         let look = move || {
             let stores = options.client.stores()?;
@@ -86,7 +87,7 @@ impl Options {
         let (stores, known) = blocking(look).await?;
         let (resolved, entry) = match known {
             Some(known) => known,
-            None => (self.ask(reference, &stores).await?, None),
+            None => (self.ask(reference, &stores, began).await?, None),
         };
         self.have(reference, &stores, resolved, entry).await
     }
@@ -97,10 +98,11 @@ impl Options {
         reference: &Reference,
         stores: &Arc<Stores>,
     ) -> Result<(Resolved, Option<InUse>), ImageError> {
+        let began = now_millis();
         let (options, named, looked) = (self.clone(), reference.clone(), Arc::clone(stores));
         match blocking(move || options.known(&named, &looked)).await? {
             Some(known) => Ok(known),
-            None => Ok((self.ask(reference, stores).await?, None)),
+            None => Ok((self.ask(reference, stores, began).await?, None)),
         }
     }
 

@@ -127,18 +127,19 @@ impl Options {
         Ok(is_taken.then(|| Resolved::recorded(&record)))
     }
 
-    /// Asks what a name stands for, one at a time of all that ask for it.
+    /// Asks what a name stands for, one at a time of all that ask for it. `began` is from before
+    /// it was looked at what is known.
     pub(super) async fn ask(
         &self,
         reference: &Reference,
         stores: &Stores,
+        began: u64,
     ) -> Result<Resolved, ImageError> {
-        let began = now_millis();
         let name = self.name(reference);
         let lock = stores.ours()?.lock("name", name.as_str());
         let _turn = Turn::take(lock, reference, self.limit, &self.listener).await?;
         let known = stores.name(&name);
-        // Whoever had it before us may have asked just now. What is still to come was asked for
+        // Whoever had it before us may have asked since then. What is still to come was asked for
         // before the clock was set back.
         let now = began..=now_millis();
         if let Some(record) = known.as_ref().filter(|record| now.contains(&record.asked)) {

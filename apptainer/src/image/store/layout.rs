@@ -244,7 +244,7 @@ mod tests {
         let root = Root::new(folder.path());
         root.prepare().unwrap();
         let source = Source::Manifest("sha256:a".into());
-        let key = Key::of_image(&source, &Platform::host(), &Conversion::default());
+        let key = Key::of_image(&source, &Platform::host(), Conversion::default());
         let made = folder.path().join("made");
         make(&made, &source);
         let entry = root.publish(&made, Form::Sif, &key).unwrap().unwrap();
