@@ -1,5 +1,6 @@
 //! How far a pull has come.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -141,6 +142,9 @@ impl Listener {
         };
         layer.fetched = bytes;
         let is_whole = layer.size == Some(bytes);
+        // For one layer somebody else may have been waited for.
+        last.phase = Phase::Fetching;
+        last.holder = None;
         let now = Instant::now();
         let mut told = inner.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_whole && told.is_some_and(|told| now - told < INTERVAL) {
@@ -180,5 +184,51 @@ impl Phase {
         ];
         let sign = SIGNS.iter().find(|(sign, _)| text.starts_with(sign));
         sign.map(|(_, phase)| *phase)
+    }
+}
+
+/// In words: `fetching`.
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Pausing => "pausing",
+            Self::Resolving => "resolving",
+            Self::Fetching => "fetching",
+            Self::Unpacking => "unpacking",
+            Self::Building => "building",
+            Self::Compressing => "compressing",
+            Self::Verifying => "verifying",
+            Self::Storing => "storing",
+            Self::Extracting => "extracting",
+            Self::Done => "done",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_waiting_for_a_layer_is_fetched() {
+        let told: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        let keep = Arc::clone(&told);
+        let listener = Listener::new(move |progress| keep.lock().unwrap().push(progress));
+        listener.enter(Phase::Fetching);
+        listener.fetch([("sha256:1".to_owned(), Some(10))]);
+        listener.wait_for(Some(Holder::me()));
+        listener.fetched(0, 10);
+        let told = told.lock().unwrap();
+        let phases: Vec<Phase> = told.iter().map(|progress| progress.phase).collect();
+        let expected = [
+            Phase::Fetching,
+            Phase::Fetching,
+            Phase::Waiting,
+            Phase::Fetching,
+        ];
+        assert_eq!(phases, expected);
+        let last = told.last().unwrap();
+        assert_eq!((last.holder.as_ref(), last.bytes), (None, 10));
     }
 }
