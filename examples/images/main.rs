@@ -45,6 +45,7 @@ struct Options {
 
 /// Where images are.
 #[derive(Args)]
+#[command(next_help_heading = "Where")]
 struct Place {
     /// Keep images in this directory [default: apptainer-rs in the cache directory]
     #[arg(long, global = true, value_name = "DIR")]
