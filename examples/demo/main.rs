@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use apptainer::exec::Source as Output;
 use apptainer::{Apptainer, Image, Instance, Stdio};
 use clap::Parser;
+use examples::Bars;
 use tokio::io::AsyncWriteExt;
 
 use report::{note, size, step};
@@ -79,17 +80,11 @@ async fn run(options: Options) -> Result<()> {
 async fn pull(apptainer: &Apptainer, source: &Source) -> Result<Image> {
     let reference = source.reference();
     let image = step("fetch the image", async {
-        let display = report::pull_display();
-        let shown = display.clone();
-        let fetched = apptainer
-            .image(reference)
-            .on_progress(move |progress| {
-                shown.set_message(format!("{:?}, {}", progress.phase, size(progress.bytes)));
-            })
-            .await;
-        display.finish_and_clear();
-        let image = fetched?;
-        Ok((image, reference.to_string_lossy().into_owned()))
+        let name = reference.to_string_lossy().into_owned();
+        let bars = Bars::new(&name);
+        let image = apptainer.image(reference).on_progress(bars.listener());
+        let image = image.await?;
+        Ok((image, name))
     })
     .await?;
     step("ask for it again", async {

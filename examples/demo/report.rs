@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::Result;
 
 /// Does a step, which ends with a value and a few words on what came of it.
@@ -30,15 +28,6 @@ pub(crate) async fn step<T>(
 /// A line without a time of its own.
 pub(crate) fn note(text: impl AsRef<str>) {
     println!("            {}", text.as_ref());
-}
-
-/// A line that shows how far a pull has come, where standard error is a terminal.
-pub(crate) fn pull_display() -> ProgressBar {
-    let display = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("  {elapsed:>8}  {spinner} {msg}");
-    display.set_style(style.expect("the template is right"));
-    display.enable_steady_tick(Duration::from_millis(80));
-    display
 }
 
 pub(crate) fn milliseconds(time: Duration) -> String {

@@ -8,7 +8,6 @@
 //! It behaves as `apptainer exec` does. With `--tty` the command has a terminal of its own,
 //! of which this one is a copy: see `tty.rs`.
 
-mod signals;
 mod tty;
 
 use std::ffi::OsString;
@@ -21,7 +20,7 @@ use apptainer::exec::Mechanism;
 use apptainer::sys::process::Signal;
 use apptainer::{Apptainer, Command, Container, Error, ExitStatus};
 use clap::Parser;
-use signals::Signals;
+use examples::Signals;
 use tokio::runtime::Builder;
 
 /// Run a command in a container, as `apptainer exec` does.
@@ -160,8 +159,7 @@ fn shares_terminal() -> bool {
 /// Exits with the command's code, or dies by the signal that killed it.
 fn end_as(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
-        // Those that were caught are no more.
-        let _ = signal_hook::low_level::emulate_default_handler(signal.number());
+        Signals::end_by(signal);
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     ExitCode::from(code.unwrap_or(255))

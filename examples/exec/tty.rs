@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use apptainer::exec::{TerminalReader, TerminalWriter, WindowSize};
 use apptainer::{Child, Command, ExitStatus};
+use examples::Signals;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
-
-use crate::signals::Signals;
 
 /// Our terminal in raw mode. Dropped, it is what it was before; also in a panic.
 struct Raw {

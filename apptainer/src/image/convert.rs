@@ -160,7 +160,7 @@ impl Work<'_> {
             fs::create_dir_all(&path).map_err(store_error(&path))?;
             spawn.set_env(name, path);
         }
-        spawn.current_dir(self.scratch.path()).stdout(Stdio::Null);
+        spawn.current_dir(self.scratch.path()).stdout(Stdio::pipe());
         Ok(spawn)
     }
 

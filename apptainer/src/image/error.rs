@@ -100,7 +100,9 @@ pub enum ImageError {
         platform: Platform,
     },
     /// It is in use, and cannot be taken away.
-    #[error("remove the image {reference}: {} is in use", .path.display())]
+    #[error(
+        "remove the image {reference}: {} is in use; stop what runs in it first", .path.display()
+    )]
     InUse {
         /// The image.
         reference: String,

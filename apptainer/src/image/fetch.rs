@@ -110,7 +110,8 @@ impl Options {
         let held: Held = Arc::clone(work.scratch) as Held;
         let download = Download::Url(&file);
         let fetch = || download.fetch(target, Held::clone(&held), &told);
-        attempt(work.patience, target, fetch).await
+        let fetching = attempt(work.patience, target, fetch);
+        self.listener.follow(fetching).await
     }
 }
 
@@ -132,7 +133,8 @@ impl Fetch<'_> {
                 Box::pin(self.one(index, wanted)).await?;
             }
         };
-        tokio::try_join!(worker(), worker(), worker(), worker()).map(drop)
+        let fetching = async { tokio::try_join!(worker(), worker(), worker(), worker()) };
+        listener.follow(fetching).await.map(drop)
     }
 
     async fn one(&self, index: usize, wanted: &Wanted<'_>) -> Result<(), ImageError> {

@@ -39,7 +39,7 @@ use crate::Apptainer;
 pub use acquire::Acquire;
 pub use build::Build;
 
-pub use conversion::Compression;
+pub use conversion::{Compression, CompressionError};
 pub use definition::{Definition, DefinitionError};
 pub use error::ImageError;
 pub use export::{ExportError, ExportMode, ExportOci, ExportSif, Exported, ExportedOci, Push};

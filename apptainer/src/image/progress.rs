@@ -1,7 +1,10 @@
 //! How far a pull has come.
 
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Holder;
 
@@ -69,8 +72,8 @@ pub(super) struct Listener {
 struct Inner {
     call: Box<dyn Fn(Progress) + Send + Sync>,
     last: Mutex<Progress>,
-    /// When it was last told of bytes.
-    told: Mutex<Option<Instant>>,
+    /// Whether more of a layer is here than was told.
+    is_behind: AtomicBool,
 }
 
 /// How often it is told of bytes.
@@ -86,7 +89,7 @@ impl Listener {
                 layers: Vec::new(),
                 holder: None,
             }),
-            told: Mutex::default(),
+            is_behind: AtomicBool::new(false),
         };
         Self {
             inner: Some(Arc::new(inner)),
@@ -130,7 +133,7 @@ impl Listener {
         });
     }
 
-    /// Of one of them so much is here: told now and then, and when it is whole.
+    /// Of one of them so much is here: told when it is whole, and [meanwhile](Self::follow).
     pub(super) fn fetched(&self, index: usize, bytes: u64) {
         let Some(inner) = &self.inner else {
             return;
@@ -141,17 +144,45 @@ impl Listener {
         };
         layer.fetched = bytes;
         let is_whole = layer.size == Some(bytes);
-        let now = Instant::now();
-        let mut told = inner.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_whole && told.is_some_and(|told| now - told < INTERVAL) {
-            return;
-        }
-        *told = Some(now);
-        drop(told);
         last.bytes = last.layers.iter().map(|layer| layer.fetched).sum();
-        let next = last.clone();
+        // For one layer somebody else may have been waited for.
+        last.phase = Phase::Fetching;
+        last.holder = None;
         drop(last);
-        (inner.call)(next);
+        inner.is_behind.store(true, Ordering::Relaxed);
+        if is_whole {
+            self.catch_up();
+        }
+    }
+
+    /// Fetches, and tells now and then how much of it is here.
+    pub(super) async fn follow<T>(&self, fetching: impl Future<Output = T>) -> T {
+        tokio::select! {
+            never = self.keep_up() => match never {},
+            fetched = fetching => fetched,
+        }
+    }
+
+    async fn keep_up(&self) -> Infallible {
+        if !self.is_listening() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            self.catch_up();
+        }
+    }
+
+    fn catch_up(&self) {
+        let Some(inner) = &self.inner else {
+            return;
+        };
+        if inner.is_behind.swap(false, Ordering::Relaxed) {
+            let last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = last.clone();
+            drop(last);
+            (inner.call)(next);
+        }
     }
 
     fn tell(&self, next: impl FnOnce(Progress) -> Progress) {
@@ -180,5 +211,66 @@ impl Phase {
         ];
         let sign = SIGNS.iter().find(|(sign, _)| text.starts_with(sign));
         sign.map(|(_, phase)| *phase)
+    }
+}
+
+/// In words: `fetching`.
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Pausing => "pausing",
+            Self::Resolving => "resolving",
+            Self::Fetching => "fetching",
+            Self::Unpacking => "unpacking",
+            Self::Building => "building",
+            Self::Compressing => "compressing",
+            Self::Verifying => "verifying",
+            Self::Storing => "storing",
+            Self::Extracting => "extracting",
+            Self::Done => "done",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_waiting_for_a_layer_is_fetched() {
+        let told: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        let keep = Arc::clone(&told);
+        let listener = Listener::new(move |progress| keep.lock().unwrap().push(progress));
+        listener.enter(Phase::Fetching);
+        listener.fetch([("sha256:1".to_owned(), Some(10))]);
+        listener.wait_for(Some(Holder::me()));
+        listener.fetched(0, 10);
+        let told = told.lock().unwrap();
+        let phases: Vec<Phase> = told.iter().map(|progress| progress.phase).collect();
+        let expected = [
+            Phase::Fetching,
+            Phase::Fetching,
+            Phase::Waiting,
+            Phase::Fetching,
+        ];
+        assert_eq!(phases, expected);
+        let last = told.last().unwrap();
+        assert_eq!((last.holder.as_ref(), last.bytes), (None, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_is_told_though_no_more_comes() {
+        let told: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let keep = Arc::clone(&told);
+        let listener = Listener::new(move |progress| keep.lock().unwrap().push(progress.bytes));
+        listener.fetch([("a".to_owned(), Some(1)), ("b".to_owned(), Some(10))]);
+        let fetching = async {
+            listener.fetched(0, 1);
+            listener.fetched(1, 5);
+            tokio::time::sleep(INTERVAL * 10).await;
+        };
+        listener.follow(fetching).await;
+        assert_eq!(*told.lock().unwrap(), [0, 1, 6]);
     }
 }

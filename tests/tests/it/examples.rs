@@ -1,11 +1,13 @@
 //! The programs in `examples/`: they do what they show, and leave nothing.
 
+mod images;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use apptainer::exec::WindowSize;
@@ -70,12 +72,32 @@ async fn exec_does_what_apptainer_exec_does() {
     world.finish();
 }
 
+/// The terminal of a program has to be that of its session for keys to be signals.
+fn in_session(command: &Command) -> Command {
+    let mut session = Command::new("setsid");
+    session.args(["--ctty", "--wait"]);
+    session.arg(command.get_program()).args(command.get_args());
+    session
+}
+
+/// How it ends, which it does soon.
+async fn ended(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// The example at a terminal, which a test has the other end of.
 struct AtTerminal {
     pty: Pty,
     /// Keeps the terminal as it is when the example has ended.
     terminal: File,
-    example: std::process::Child,
+    example: Child,
     shown: String,
 }
 
@@ -89,16 +111,19 @@ impl AtTerminal {
     }
 
     fn run(command: &mut Command, place: &OsStr, arguments: &[&str]) -> Self {
+        if nix::unistd::geteuid().is_root() {
+            command.arg("--no-privs");
+        }
+        Self::spawn(command.arg(place).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let size = WindowSize {
             rows: 30,
             columns: 90,
         };
         let pty = Pty::open(size).unwrap();
         let terminal = pty.terminal().unwrap();
-        if nix::unistd::geteuid().is_root() {
-            command.arg("--no-privs");
-        }
-        command.arg(place).args(arguments);
         let stream = || Stdio::from(terminal.try_clone().unwrap());
         command.stdin(stream()).stdout(stream()).stderr(stream());
         Self {
@@ -269,22 +294,13 @@ async fn ctrl_c_at_the_terminal_ends_the_command_whichever_way_it_came() {
     let joined = format!("instance://{name}");
     for place in [image, joined.as_ref()] {
         for options in [&[][..], &["--tty"]] {
-            // The terminal has to be that of the session for its keys to be signals.
-            let mut command = Command::new("setsid");
-            command.args(["--ctty", "--wait"]);
-            command.arg(example("exec").get_program()).args(options);
+            let mut command = in_session(&example("exec"));
+            command.args(options);
             let script = ["sh", "-c", "echo ready; exec sleep 1000"];
             let mut at = AtTerminal::run(&mut command, place, &script);
             at.until_shown("ready").await;
             at.type_in("\u{3}");
-            let deadline = Instant::now() + Duration::from_secs(20);
-            let status = loop {
-                if let Some(status) = at.example.try_wait().unwrap() {
-                    break status;
-                }
-                assert!(Instant::now() < deadline, "{place:?} {options:?}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            };
+            let status = ended(&mut at.example).await;
             let interrupt = Signal::INT.number();
             assert_eq!(status.signal(), Some(interrupt), "{place:?} {options:?}");
         }

@@ -132,14 +132,18 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn advice(message: &str) -> Option<&'static str> {
-    // Source: what rustls 0.23 says.
+    // Source: what rustls 0.23, the kernel and hyper-util 0.1 say.
     const HTTP: &str = "it may speak HTTP alone: say so with `http_registry` if that is meant";
     const CERTIFICATE: &str = "name its certificate authority with `certificate_authority`, or see whether it is the right server";
-    const SIGNS: [(&str, &str); 4] = [
+    const UNREACHABLE: &str =
+        "see whether that is its name, and whether it can be reached from here";
+    const SIGNS: [(&str, &str); 6] = [
         ("InvalidContentType", HTTP),
         ("UnknownIssuer", CERTIFICATE),
         ("NotValidForName", CERTIFICATE),
         ("invalid peer certificate", CERTIFICATE),
+        ("Connection refused", UNREACHABLE),
+        ("dns error", UNREACHABLE),
     ];
     let sign = SIGNS.iter().find(|(sign, _)| message.contains(sign));
     sign.map(|(_, advice)| *advice)

@@ -190,6 +190,10 @@ impl Store {
         Ok(damaged)
     }
 
+    pub(super) fn client(&self) -> &Apptainer {
+        &self.client
+    }
+
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Stores) -> Result<T, ImageError> + Send + 'static,

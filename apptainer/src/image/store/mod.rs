@@ -6,6 +6,7 @@ mod in_use;
 mod key;
 mod layout;
 mod lock_file;
+mod open;
 mod prune;
 mod record;
 mod scratch;

@@ -9,18 +9,23 @@ use super::in_use::Unused;
 use super::key::{Key, Source};
 use super::layout::{Form, Root};
 use super::record::{self, ENTRY, EntryRecord};
-use crate::image::Platform;
+use crate::image::{Compression, Platform};
 
 /// An image in a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredImage {
+    /// What tells it from others in the store, in hexadecimal digits. What was extracted from an
+    /// image in the store has the same as that.
+    pub id: String,
     /// What it was first asked for as.
     pub reference: String,
     /// The digest of its manifest, if it came from a registry.
     pub digest: Option<String>,
     /// The machines that it is for.
     pub platform: Platform,
+    /// What its SIF file was to be compressed with; what Apptainer takes by itself, otherwise.
+    pub compression: Option<Compression>,
     /// Whether it is a SIF file, or was extracted.
     pub form: Form,
     /// The SIF file, or the directory.
@@ -85,10 +90,13 @@ impl StoredImage {
             _ => None,
         };
         let is_in_use = !is_shared && matches!(Unused::take(folder, root.locking()), Ok(None));
+        let id = folder.file_name().unwrap_or_default();
         Ok(Some(Self {
+            id: id.to_string_lossy().into_owned(),
             reference: record.reference,
             digest,
             platform: record.platform,
+            compression: record.conversion.compression,
             form,
             path: folder.join(form.content()),
             size: record.size,
