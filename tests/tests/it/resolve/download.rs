@@ -69,12 +69,11 @@ impl File {
             let offset = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
             let offset: usize = offset.map_or(0, |offset| offset.parse().unwrap());
             let (length, last) = (content.len() - offset, content.len() - 1);
-            let (status, range) = match offset {
-                0 => ("200 OK", String::new()),
-                _ => {
-                    let range = format!("bytes {offset}-{last}/{}", content.len());
-                    ("206 Partial Content", format!("Content-Range: {range}\r\n"))
-                }
+            let (status, range) = if offset == 0 {
+                ("200 OK", String::new())
+            } else {
+                let range = format!("bytes {offset}-{last}/{}", content.len());
+                ("206 Partial Content", format!("Content-Range: {range}\r\n"))
             };
             write!(
                 stream,
