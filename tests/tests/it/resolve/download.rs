@@ -77,7 +77,8 @@ impl File {
             };
             write!(
                 stream,
-                "HTTP/1.1 {status}\r\nETag: {etag}\r\nContent-Length: {length}\r\n{range}\r\n"
+                "HTTP/1.1 {status}\r\nConnection: close\r\nETag: {etag}\r\n\
+                 Content-Length: {length}\r\n{range}\r\n"
             )?;
             if request.method == "HEAD" {
                 return Ok(());
