@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// An HTTP server whose answers a closure writes, byte for byte: one for each connection.
+/// An HTTP server whose answers a closure writes, byte for byte: one for each connection, so that
+/// a whole one has to say `Connection: close`.
 ///
 /// It ends when this is dropped, with all its connections. What the closure panicked with is
 /// raised there.

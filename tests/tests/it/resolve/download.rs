@@ -69,16 +69,16 @@ impl File {
             let offset = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
             let offset: usize = offset.map_or(0, |offset| offset.parse().unwrap());
             let (length, last) = (content.len() - offset, content.len() - 1);
-            let (status, range) = match offset {
-                0 => ("200 OK", String::new()),
-                _ => {
-                    let range = format!("bytes {offset}-{last}/{}", content.len());
-                    ("206 Partial Content", format!("Content-Range: {range}\r\n"))
-                }
+            let (status, range) = if offset == 0 {
+                ("200 OK", String::new())
+            } else {
+                let range = format!("bytes {offset}-{last}/{}", content.len());
+                ("206 Partial Content", format!("Content-Range: {range}\r\n"))
             };
             write!(
                 stream,
-                "HTTP/1.1 {status}\r\nETag: {etag}\r\nContent-Length: {length}\r\n{range}\r\n"
+                "HTTP/1.1 {status}\r\nConnection: close\r\nETag: {etag}\r\n\
+                 Content-Length: {length}\r\n{range}\r\n"
             )?;
             if request.method == "HEAD" {
                 return Ok(());

@@ -64,7 +64,7 @@ async fn one_that_is_not_for_this_machine_is_refused_with_what_there_is() {
         panic!("{error:?}");
     };
     assert_eq!(*wanted, Platform::host());
-    assert_eq!(*offered, [other.clone()]);
+    assert_eq!(offered.as_slice(), std::slice::from_ref(&other));
     let text = error.to_string();
     assert!(text.contains(&format!("only for {other}")), "{text}");
     crate::registry_trouble::assert_empty(&world);

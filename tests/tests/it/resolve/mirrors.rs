@@ -1,5 +1,6 @@
 //! What is asked in a registry's place, and whom one trusts to be it.
 
+use apptainer::Builder;
 use apptainer::image::{ImageError, RegistryError};
 use fixtures::{Authority, Login, Registry, World, busybox_archive};
 
@@ -37,9 +38,7 @@ async fn a_mirror_that_is_down_or_lacks_the_image_is_passed_over() {
     drop(gone);
     let world = World::with(|builder| {
         let hosts = [registry.host(), &down, &lacking.host()];
-        let builder = hosts
-            .into_iter()
-            .fold(builder, |builder, host| builder.http_registry(host));
+        let builder = hosts.into_iter().fold(builder, Builder::http_registry);
         builder
             .mirror(registry.host(), down)
             .mirror(registry.host(), lacking.host())
