@@ -83,7 +83,7 @@ impl Acquire {
                 wanted.push(Wanted { blob, target });
             }
         }
-        let make = async {
+        let steps = async {
             fetch.all(&wanted).await?;
             layout
                 .finish(&found)
@@ -92,8 +92,7 @@ impl Acquire {
             work.make(target, &format!("oci:{name}"), self.conversion)
                 .await
         };
-        let made = make.await;
-        fetch.clear_up(&wanted, made).await
+        fetch.clear_up(&wanted, steps.await).await
     }
 
     /// Fetches the SIF file `target` from a URL.
