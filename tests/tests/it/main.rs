@@ -22,6 +22,7 @@ mod output;
 mod registry_trouble;
 mod signature;
 mod store_chaos;
+mod store_clocks;
 mod store_trouble;
 mod store_users;
 mod stray;
