@@ -82,7 +82,7 @@ impl Options {
                 wanted.push(Wanted { blob, target });
             }
         }
-        let make = async {
+        let steps = async {
             fetch.all(&wanted).await?;
             layout
                 .finish(&found)
@@ -91,8 +91,7 @@ impl Options {
             work.make(target, format!("oci:{name}"), self.conversion)
                 .await
         };
-        let made = make.await;
-        fetch.clear_up(&wanted, made).await
+        fetch.clear_up(&wanted, steps.await).await
     }
 
     /// Fetches the SIF file `target` from a URL.

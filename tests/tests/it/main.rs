@@ -27,6 +27,7 @@ mod resolve;
 mod signature;
 mod store;
 mod store_chaos;
+mod store_clocks;
 mod store_trouble;
 mod store_users;
 mod stray;

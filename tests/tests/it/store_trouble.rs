@@ -1,13 +1,14 @@
-//! Stores on file systems that are full, or cannot be written to, and clocks that were set.
+//! Stores on file systems that are full, or cannot be written to.
 
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use apptainer::image::{Form, ImageError, Prune, PullPolicy};
+use apptainer::image::{ImageError, Prune, PullPolicy};
 use apptainer::{Apptainer, Image};
 use fixtures::{Login, Registry, World, busybox_archive};
 use nix::sys::statvfs::statvfs;
@@ -15,7 +16,7 @@ use nix::sys::statvfs::statvfs;
 const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
 const REFERENCE: &str = "APPTAINER_TESTS_REFERENCE";
 
-async fn says_hello(image: &Image) {
+pub(super) async fn says_hello(image: &Image) {
     let mut container = image.container();
     if nix::unistd::geteuid().is_root() {
         container = container.no_privileges();
@@ -49,7 +50,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
@@ -64,7 +65,7 @@ async fn another(world: &World) -> Apptainer {
 
 /// A tar file with a file that takes so many bytes, however it is compressed, in a root file
 /// system of busybox.
-fn large_archive(folder: &Path, bytes: u64) -> PathBuf {
+pub(super) fn large_archive(folder: &Path, bytes: u64) -> PathBuf {
     let path = folder.join("large.tar");
     fs::copy(busybox_archive(), &path).unwrap();
     let random = File::open("/dev/urandom").unwrap();
@@ -222,7 +223,6 @@ async fn assert_read_only(client: &Apptainer, reference: &str) {
     let ImageError::Store { source, .. } = &error else {
         panic!("{error:?}");
     };
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     assert!(matches!(
         source.kind(),
         PermissionDenied | ReadOnlyFilesystem
@@ -232,80 +232,4 @@ async fn assert_read_only(client: &Apptainer, reference: &str) {
     assert!(store.remove(&image).await.is_err());
     assert!(image.path.exists());
     assert!(store.verify().await.unwrap().is_empty());
-}
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Notes that all names were asked for then.
-fn set_asked(store: &Path, when: SystemTime) {
-    let millis = when.duration_since(UNIX_EPOCH).unwrap().as_millis();
-    for path in entries(&store.join("v1/names")) {
-        let mut record: serde_json::Value =
-            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        record["asked"] = u64::try_from(millis).unwrap().into();
-        fs::write(&path, record.to_string()).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_answer_from_a_time_to_come_is_asked_for_again() {
-    let world = World::new().await;
-    let registry = Registry::start(Login::None);
-    registry.push(&busybox_archive(), "busybox:1");
-    let reference = registry.reference("busybox:1");
-    let get = || world.client().image(&reference).no_https();
-    let first = get().await.unwrap().digest().unwrap().to_owned();
-    registry.push(&large_archive(world.folder(), 1000), "busybox:1");
-    for policy in [PullPolicy::Always, PullPolicy::default()] {
-        set_asked(world.client().store_dir(), SystemTime::now() + YEAR);
-        let image = get().policy(policy).await.unwrap();
-        assert_ne!(image.digest(), Some(&*first), "{policy:?}");
-        says_hello(&image).await;
-    }
-    // Its own time counts from now on.
-    let requests = registry.requests("/v2/");
-    get().await.unwrap();
-    assert_eq!(registry.requests("/v2/"), requests);
-    // And what was asked long ago is asked again.
-    set_asked(world.client().store_dir(), UNIX_EPOCH);
-    get().await.unwrap();
-    assert!(registry.requests("/v2/") > requests);
-    world.finish();
-}
-
-#[tokio::test]
-async fn times_that_cannot_be_do_not_keep_images_nor_lose_them() {
-    let world = World::new().await;
-    let registry = Registry::start(Login::None);
-    registry.push(&busybox_archive(), "busybox:1");
-    let reference = registry.reference("busybox:1");
-    let get = || world.client().image(&reference).no_https();
-    drop(get().await.unwrap());
-    let store = world.client().store();
-    let root = world.client().store_dir().join("v1");
-    let images = store.list().await.unwrap();
-    let entry = |path: &Path| path.parent().unwrap().join("entry.json");
-    let set = |path: &Path, time| File::options().write(true).open(path)?.set_modified(time);
-    let day = || Prune::new().unused_for(Duration::from_secs(24 * 3600));
-    for image in &images {
-        set(&entry(&image.path), SystemTime::now() + YEAR).unwrap();
-    }
-    assert!(store.prune(day()).await.unwrap().removed.is_empty());
-    // Used, it has a time of now again.
-    drop(get().await.unwrap());
-    let listed = store.list().await.unwrap();
-    let sif = listed.iter().find(|image| image.form == Form::Sif);
-    assert!(sif.unwrap().last_used <= SystemTime::now());
-    for image in &images {
-        set(&entry(&image.path), UNIX_EPOCH).unwrap();
-    }
-    let left = root.join("blobs/sha256-left.part");
-    fs::write(&left, "").unwrap();
-    set(&left, SystemTime::now() + YEAR).unwrap();
-    let prune = day().unfinished_for(Duration::ZERO);
-    let removed = store.prune(prune).await.unwrap().removed;
-    assert_eq!(removed.len(), images.len());
-    assert!(!left.exists());
-    says_hello(&get().await.unwrap()).await;
-    world.finish();
 }

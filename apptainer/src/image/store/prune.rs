@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::handle::{Pinned, remove};
 use super::layout::Root;
+use super::record;
 use super::scratch::is_left;
 use super::store_error;
 use super::stored::StoredImage;
@@ -238,12 +239,16 @@ impl Prune {
     }
 
     fn drop_names(&self, root: &Root) -> Result<(), ImageError> {
-        for (path, found) in files(&root.names())? {
-            let is_old = found.modified().is_ok_and(|time| has_passed(NAMES, time));
-            // One that is being written is named otherwise.
-            let is_unfinished = path.extension() != Some("json".as_ref());
-            if !self.is_dry && (is_old || is_unfinished && is_left(&found)) {
-                let _ = fs::remove_file(&path);
+        if self.is_dry {
+            return Ok(());
+        }
+        for folder in [root.path(), &root.names()] {
+            for (path, found) in files(folder)? {
+                let is_name = folder != root.path();
+                let is_old = found.modified().is_ok_and(|time| has_passed(NAMES, time));
+                if is_name && is_old || record::is_unfinished(&path) && is_left(&found) {
+                    let _ = fs::remove_file(&path);
+                }
             }
         }
         Ok(())
@@ -265,4 +270,34 @@ fn files(folder: &Path) -> Result<Vec<(std::path::PathBuf, fs::Metadata)>, Image
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_were_never_finished_go_and_those_being_written_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.prepare().unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        let records = [root.path().to_owned(), root.names()].map(|folder| {
+            let [left, new, record] = [".new-a", ".new-b", "a.json"].map(|name| folder.join(name));
+            for path in [&left, &new, &record] {
+                fs::write(path, "{}").unwrap();
+            }
+            for path in [&left, &record] {
+                let file = fs::File::options().write(true).open(path).unwrap();
+                file.set_modified(long_ago).unwrap();
+            }
+            (left, [new, record])
+        });
+        let prune = Prune::new().unfinished_for(Duration::ZERO);
+        let _ = prune.apply(&root).unwrap();
+        for (left, kept) in records {
+            assert!(!left.exists());
+            assert!(kept.iter().all(|path| path.exists()));
+        }
+    }
 }

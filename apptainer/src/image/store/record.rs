@@ -60,6 +60,9 @@ pub(in crate::image) fn now_millis() -> u64 {
 
 pub(super) const ENTRY: &str = "entry.json";
 
+/// How the names of records begin that are being written.
+const UNFINISHED: &str = ".new-";
+
 /// Reads a record; `None` where there is none, or one that is not understood.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
@@ -90,10 +93,16 @@ pub(super) fn add(path: &Path, record: &impl Serialize) -> io::Result<()> {
     }
 }
 
+/// Whether what is there was to become a record.
+pub(super) fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
 fn write_beside(path: &Path, record: &impl Serialize) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(UNFINISHED)
         .tempfile_in(folder)?;
     file.write_all(&serde_json::to_vec(record)?)?;
     file.as_file()

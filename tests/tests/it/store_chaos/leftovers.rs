@@ -42,7 +42,8 @@ fn not_needed(root: &Path) -> Vec<String> {
         left.extend(in_folder(&root.join(folder)));
     }
     let names = in_folder(&root.join("names"));
-    left.extend(names.into_iter().filter(|name| !name.ends_with(".json")));
+    let is_unfinished = |name: &String| Path::new(name).extension() != Some("json".as_ref());
+    left.extend(names.into_iter().filter(is_unfinished));
     for form in ["images", "sandboxes"] {
         for entry in fs::read_dir(root.join(form)).unwrap() {
             let entry = entry.unwrap().path();

@@ -83,8 +83,8 @@ async fn chaos(locking: Locking, kills: u64) {
         let found = found.await.unwrap_or_else(|error| panic!("{error}"));
         image.run(&found).await.unwrap();
     }
-    let (seen, violations) = watcher.end();
-    println!("{seen} entries looked at");
+    let (looks, violations) = watcher.end();
+    println!("{looks} entries looked at");
 
     let client = world.client();
     let store = client.store();
