@@ -141,7 +141,7 @@ impl Meter {
     fn stop(self, phases: Vec<(Phase, Duration)>) -> Pulled {
         Pulled {
             took: self.begin.elapsed(),
-            used: used() - self.used,
+            used: used().saturating_sub(self.used),
             phases,
         }
     }
