@@ -1,6 +1,6 @@
 //! How far an image has come, as bars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stderr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,8 +26,9 @@ struct Inner {
 #[derive(Debug)]
 enum Shown {
     Bars(Terminal),
-    /// The line that was written last.
-    Lines(String),
+    /// Those that were written: two phases may take turns, while layers are both waited for and
+    /// fetched.
+    Lines(BTreeSet<String>),
 }
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Bars {
         let shown = if stderr().is_terminal() {
             Shown::Bars(Terminal::new(&title))
         } else {
-            Shown::Lines(String::new())
+            Shown::Lines(BTreeSet::new())
         };
         let shown = Mutex::new(shown);
         Self {
@@ -93,10 +94,10 @@ impl Inner {
     fn say(&self, line: &str, now: &str) {
         match &mut *self.shown() {
             Shown::Bars(terminal) => terminal.head.set_message(now.to_owned()),
-            Shown::Lines(last) if last == line => {}
-            Shown::Lines(last) => {
+            Shown::Lines(written) if written.contains(line) => {}
+            Shown::Lines(written) => {
                 eprintln!("{}: {line}", self.title);
-                line.clone_into(last);
+                written.insert(line.to_owned());
             }
         }
     }
