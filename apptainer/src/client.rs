@@ -1,6 +1,5 @@
 //! `Apptainer`: the way in.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -29,6 +28,7 @@ struct Inner {
     access: Access,
     registries: registry::Settings,
     conversions: usize,
+    tmp_dir: Option<PathBuf>,
     locking: Option<Locking>,
     stores: Mutex<Option<Arc<Stores>>>,
     rootfs: OnceLock<Rootfs>,
@@ -45,6 +45,7 @@ pub struct Builder {
     trusted: Vec<u32>,
     registries: registry::Settings,
     conversions: Option<usize>,
+    tmp_dir: Option<PathBuf>,
     locking: Option<Locking>,
 }
 
@@ -88,11 +89,16 @@ impl Apptainer {
         self.inner.conversions
     }
 
+    /// Where images are unpacked, if not in the store.
+    pub(crate) fn tmp_dir(&self) -> Option<&Path> {
+        self.inner.tmp_dir.as_deref()
+    }
+
     /// Where images are kept, looked at once. Blocks.
     pub(crate) fn stores(&self) -> Result<Arc<Stores>, ImageError> {
         let inner = &self.inner;
         let mut stores = inner.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stores) = &*stores {
+        if let Some(stores) = stores.as_ref().filter(|stores| stores.are_there()) {
             return Ok(Arc::clone(stores));
         }
         let opened = Stores::open(
@@ -166,6 +172,16 @@ impl Builder {
     /// users write to. Root is always trusted.
     pub fn trust_user(mut self, user: u32) -> Self {
         self.trusted.push(user);
+        self
+    }
+
+    /// Where images are unpacked and built: `APPTAINER_TMPDIR` otherwise, and where that is not
+    /// set, in the store. On a disk of this machine's that is faster than on one that nodes
+    /// share.
+    ///
+    /// A directory of this user's is made there. Programs must be allowed to run from it.
+    pub fn tmp_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tmp_dir = Some(path.into());
         self
     }
 
@@ -254,6 +270,9 @@ impl Builder {
         };
         let store_dir = self.store_dir.unwrap_or_else(|| default_store(&config_dir));
         let store_dir = std::path::absolute(store_dir).map_err(output)?;
+        let tmp_dir = self.tmp_dir.or_else(|| variable("APPTAINER_TMPDIR"));
+        let tmp_dir = tmp_dir.map(std::path::absolute).transpose();
+        let tmp_dir = tmp_dir.map_err(output)?;
         Ok(Apptainer {
             inner: Arc::new(Inner {
                 install,
@@ -263,6 +282,7 @@ impl Builder {
                 access: Access::new(&self.trusted),
                 registries: self.registries,
                 conversions: self.conversions.unwrap_or_else(default_conversions),
+                tmp_dir,
                 locking: self.locking,
                 stores: Mutex::default(),
                 rootfs: OnceLock::new(),
@@ -271,17 +291,21 @@ impl Builder {
     }
 }
 
+/// A path that a variable has.
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty());
+    value.map(PathBuf::from)
+}
+
 fn default_conversions() -> usize {
     let processors = std::thread::available_parallelism();
     processors.map_or(1, |count| count.get().div_ceil(2))
 }
 
 fn default_store(config_dir: &ConfigDir) -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let cache = variable("XDG_CACHE_HOME")
-        .map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")));
     match cache {
         Some(cache) => cache.join("apptainer-rs"),
         None => config_dir.path().join("apptainer-rs"),

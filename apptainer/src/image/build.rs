@@ -146,16 +146,24 @@ impl Build {
         let name = self.options.key(&source(&hash, &bases));
         let turn = self.options.turn(&subject, &stores, "build", &name);
         let _turn = turn.await?;
-        let known = stores.name(&name).map(|record| record.source);
-        let known = known.unwrap_or_else(|| source(&hash, &bases));
-        let key = self.options.key(&known);
-        let mut entry = None;
-        if !self.is_forced {
-            entry = self.options.find(&stores, Form::Sif, &key).await?;
+        let mut images = None;
+        // Otherwise nothing would be said of what it was built on by somebody else.
+        if self.options.signatures != SignaturePolicy::Ignore {
+            images = Some(self.images(&mut bases, &stores).await?);
         }
-        let (key, entry) = match entry {
-            Some(entry) => (key, entry),
-            None => self.make(&subject, recipe, bases, &name, &stores).await?,
+        let mut built = None;
+        if !self.is_forced {
+            built = self.built(&name, &stores).await?;
+        }
+        let (key, entry) = if let Some(built) = built {
+            built
+        } else {
+            let images = match images {
+                Some(images) => images,
+                None => self.images(&mut bases, &stores).await?,
+            };
+            let made = self.make(&subject, recipe, &bases, &images, &name, &stores);
+            Box::pin(made).await?
         };
         let sif = entry.path(Form::Sif.content());
         let reference = Reference::path(&sif);
@@ -168,7 +176,12 @@ impl Build {
 
     async fn base(&self, reference: Reference, stores: &Arc<Stores>) -> Result<Base, ImageError> {
         let Some(path) = reference.as_path().map(PathBuf::from) else {
-            let resolved = self.options.resolve(&reference, stores).await?;
+            let mut resolved = self.options.resolve(&reference, stores).await?;
+            // Nobody waits for this name while another is asked for.
+            if let Some(answer) = resolved.0.answer.take() {
+                let (source, stores) = (resolved.0.source.clone(), Arc::clone(stores));
+                blocking(move || answer.settle(source, &stores)).await?;
+            }
             let identity = self.options.key(&resolved.0.source);
             return Ok(Base {
                 reference,
@@ -190,17 +203,30 @@ impl Build {
         })
     }
 
-    /// Builds it: while that is done nobody else does.
-    async fn make(
+    /// What was built before of the same.
+    async fn built(
         &self,
-        subject: &str,
-        recipe: Recipe,
-        mut bases: Vec<Base>,
         name: &Key,
         stores: &Arc<Stores>,
-    ) -> Result<(Key, InUse), ImageError> {
+    ) -> Result<Option<(Key, InUse)>, ImageError> {
+        let again = stores.name(name).map(|record| record.source);
+        let again = again.map(|source| self.options.key(&source));
+        for key in again.into_iter().chain([name.clone()]) {
+            if let Some(entry) = self.options.find(stores, Form::Sif, &key).await? {
+                return Ok(Some((key, entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The images that it starts from, in their order.
+    async fn images(
+        &self,
+        bases: &mut [Base],
+        stores: &Arc<Stores>,
+    ) -> Result<Vec<Image>, ImageError> {
         let mut images = Vec::new();
-        for base in &mut bases {
+        for base in bases {
             let reference = &base.reference;
             images.push(match base.resolved.take() {
                 Some((resolved, entry)) => {
@@ -210,9 +236,22 @@ impl Build {
                 None => self.options.image(reference).await?,
             });
         }
+        Ok(images)
+    }
+
+    /// Builds it: while that is done nobody else does.
+    async fn make(
+        &self,
+        subject: &str,
+        recipe: Recipe,
+        bases: &[Base],
+        images: &[Image],
+        name: &Key,
+        stores: &Arc<Stores>,
+    ) -> Result<(Key, InUse), ImageError> {
         let making = self.options.begin(stores, Form::Sif, name).await?;
         let (mut making, inputs) = blocking(move || gather(making, &recipe)).await?;
-        let mut source = source(&inputs.hash(), &bases);
+        let mut source = source(&inputs.hash(), bases);
         if self.is_forced {
             source = again(source);
         }
@@ -220,7 +259,7 @@ impl Build {
         let key = self.options.key(&source);
         making.rename(&key);
         let path = |wanted: &Reference| {
-            let mut all = bases.iter().zip(&images);
+            let mut all = bases.iter().zip(images);
             let (_, image) = all.find(|(base, _)| base.reference == *wanted)?;
             Some(image.sif().unwrap_or(image.path()).to_owned())
         };
@@ -228,7 +267,7 @@ impl Build {
         let text = inputs.text(path)?;
         fs::write(&definition, text).map_err(store_error(&definition))?;
         let slot = self.options.slot(&subject, &making.root).await?;
-        let work = self.options.work(&subject, &making.scratch);
+        let work = self.options.work(&subject, &making);
         let target = making.target();
         work.build(&target, &definition, self.options.conversion)
             .await?;

@@ -25,6 +25,8 @@ pub(super) struct Work<'a> {
     pub(super) client: &'a Apptainer,
     pub(super) platform: &'a Platform,
     pub(super) scratch: &'a Arc<Scratch>,
+    /// Where images are unpacked, if that is elsewhere.
+    pub(super) tmp: Option<&'a Arc<Scratch>>,
     pub(super) patience: Patience<'a>,
     pub(super) listener: &'a Listener,
 }
@@ -126,7 +128,10 @@ impl Work<'_> {
             stdout: Keep::End,
             heard: &mut |piece| messages.hear(piece),
         };
-        let ran = run.run(|| self.spawn(command), Arc::clone(self.scratch));
+        let ran = run.run(
+            || self.spawn(command),
+            (Arc::clone(self.scratch), self.tmp.cloned()),
+        );
         let ran = tokio::select! {
             never = self.report_bytes() => match never {},
             ran = ran => ran,
@@ -155,8 +160,12 @@ impl Work<'_> {
             ..GlobalOptions::silent()
         };
         let mut spawn = self.client.invocation(&global, command)?;
-        for (name, folder) in [("APPTAINER_CACHEDIR", "cache"), ("APPTAINER_TMPDIR", "tmp")] {
-            let path = self.scratch.path().join(folder);
+        let tmp = self.tmp.unwrap_or(self.scratch);
+        let folders = [
+            ("APPTAINER_CACHEDIR", self.scratch.path().join("cache")),
+            ("APPTAINER_TMPDIR", tmp.path().join("tmp")),
+        ];
+        for (name, path) in folders {
             fs::create_dir_all(&path).map_err(store_error(&path))?;
             spawn.set_env(name, path);
         }

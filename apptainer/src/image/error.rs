@@ -132,6 +132,20 @@ pub enum ImageError {
         /// The store.
         path: PathBuf,
     },
+    /// As many images as may be are being made on this machine, and have been for longer than
+    /// one was to wait.
+    #[error(
+        "make the image {reference}: {most} are being made here, as many as may be, and none was \
+         finished within {limit:?}; wait longer, or allow more with `conversions`"
+    )]
+    Busy {
+        /// The image.
+        reference: String,
+        /// How many may be made at the same time.
+        most: usize,
+        /// How long one was to wait.
+        limit: Duration,
+    },
     /// The store cannot be read or written.
     #[error("use the image store at {}: {source}", .path.display())]
     Store {

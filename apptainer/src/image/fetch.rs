@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::convert::Work;
 use super::digest::Hash;
 use super::layout::{Layout, link};
+use super::make::Making;
 use super::patience::Patience;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
 use super::store::{Holder, Root, Turn, store_error};
@@ -44,10 +45,11 @@ impl Options {
         image: &OciReference,
         found: Option<Found>,
         digest: &str,
-        root: &Root,
+        making: &Making,
         work: &Work<'_>,
         target: &Path,
     ) -> Result<(), ImageError> {
+        let root = &making.root;
         let failed = |error| ImageError::registry(work.patience.subject, error);
         let sessions = self.sessions(image).await.map_err(failed)?;
         let found = if let Some(found) = found {
@@ -88,6 +90,8 @@ impl Options {
                 .finish(&found)
                 .map_err(store_error(work.scratch.path()))?;
             let _slot = self.slot(work.patience.subject, root).await?;
+            // Having waited for that takes nothing from the time for this.
+            let work = self.work(work.patience.subject, making);
             work.make(target, format!("oci:{name}"), self.conversion)
                 .await
         };
@@ -161,7 +165,9 @@ impl Fetch<'_> {
             fs::rename(&part, &path).map_err(store_error(&path))?;
         }
         listener.fetched(index, blob.size);
-        link(&path, target).map_err(store_error(target))
+        let (failed, target) = (store_error(target), target.clone());
+        // Where it has to be copied that takes a while.
+        blocking(move || link(&path, &target)).await.map_err(failed)
     }
 
     /// Gives up the blobs of an image that is finished, or for which there is no room; where

@@ -24,17 +24,26 @@ pub(super) struct Making {
     form: Form,
     key: Key,
     pub(super) scratch: Arc<Scratch>,
+    /// Where images are unpacked, if that is elsewhere.
+    pub(super) tmp: Option<Arc<Scratch>>,
     /// The entry, before it is in its place.
     folder: PathBuf,
 }
 
 impl Making {
     /// Blocks.
-    fn begin(stores: Arc<Stores>, form: Form, key: Key) -> Result<Self, ImageError> {
+    fn begin(
+        stores: Arc<Stores>,
+        form: Form,
+        key: Key,
+        tmp: Option<&Path>,
+    ) -> Result<Self, ImageError> {
         let root = stores.ours()?.clone();
         root.prepare()?;
         let scratch = root.scratch()?;
         stores.make_room(form, &key, &scratch)?;
+        let tmp = tmp.map(|path| Scratch::of_this_user(path).map_err(store_error(path)));
+        let tmp = tmp.transpose()?.map(Arc::new);
         let folder = scratch.path().join("entry");
         fs::create_dir(&folder).map_err(store_error(&folder))?;
         Ok(Self {
@@ -43,6 +52,7 @@ impl Making {
             form,
             key,
             scratch: Arc::new(scratch),
+            tmp,
             folder,
         })
     }
@@ -87,7 +97,11 @@ impl Options {
         }
         let making = self.begin(stores, Form::Sif, key).await?;
         let source = resolved.source.clone();
-        self.fill(reference, resolved, &making).await?;
+        if let Err(error) = self.fill(reference, resolved, &making).await {
+            // To remove all of an image that was unpacked takes a while.
+            blocking(move || drop(making)).await;
+            return Err(error);
+        }
         self.store(making, reference.to_string(), source).await
     }
 
@@ -128,12 +142,12 @@ impl Options {
         resolved: Resolved,
         making: &Making,
     ) -> Result<(), ImageError> {
-        let work = self.work(reference, &making.scratch);
+        let work = self.work(reference, making);
         let target = making.target();
         let Resolved { source, found, .. } = resolved;
         if let (Some(image), Source::Manifest(digest)) = (reference.oci(), &source) {
             return self
-                .fetch_image(image, found, digest, &making.root, &work, &target)
+                .fetch_image(image, found, digest, making, &work, &target)
                 .await;
         }
         match reference.scheme() {
@@ -147,6 +161,8 @@ impl Options {
                     let path = reference.to_string().into();
                     ImageError::NotFound { path, source }
                 })?;
+                // Having waited for that takes nothing from the time for this.
+                let work = self.work(reference, making);
                 work.make(&target, source, self.conversion).await
             }
             _ => work.pull(&target, reference, self.no_https).await,
@@ -170,12 +186,13 @@ impl Options {
         }
         let making = self.begin(stores, Form::Sandbox, key).await?;
         let _slot = self.slot(reference, &making.root).await?;
-        let work = self.work(reference, &making.scratch);
+        let work = self.work(reference, &making);
         work.extract(sif, &making.target()).await?;
         let source = Source::File(sif.display().to_string());
         let record = self.record(reference.to_string(), source);
         blocking(move || {
             let size = size_of(&making.folder);
+            sync_all(&making.folder).map_err(store_error(&making.folder))?;
             making.finish(&EntryRecord { size, ..record })
         })
         .await
@@ -188,7 +205,8 @@ impl Options {
         key: &Key,
     ) -> Result<Making, ImageError> {
         let (stores, key) = (Arc::clone(stores), key.clone());
-        blocking(move || Making::begin(stores, form, key)).await
+        let tmp = self.client.tmp_dir().map(Path::to_owned);
+        blocking(move || Making::begin(stores, form, key, tmp.as_deref())).await
     }
 
     pub(super) async fn turn(
@@ -202,11 +220,12 @@ impl Options {
         Turn::take(lock, subject, self.limit, &self.listener).await
     }
 
-    pub(super) fn work<'a>(&'a self, subject: Subject<'a>, scratch: &'a Arc<Scratch>) -> Work<'a> {
+    pub(super) fn work<'a>(&'a self, subject: Subject<'a>, making: &'a Making) -> Work<'a> {
         Work {
             client: &self.client,
             platform: &self.platform,
-            scratch,
+            scratch: &making.scratch,
+            tmp: making.tmp.as_ref(),
             patience: self.patience(subject),
             listener: &self.listener,
         }
@@ -233,4 +252,10 @@ fn seal(sif: &Path, record: EntryRecord) -> Result<EntryRecord, ImageError> {
         size,
         ..record
     })
+}
+
+/// Has everything on disk that was written to the file system of a directory. Blocks.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    let folder = fs::File::open(folder)?;
+    Ok(nix::unistd::syncfs(&folder)?)
 }

@@ -10,7 +10,7 @@ use apptainer_sys::sif::Sif;
 use super::patience::Patience;
 use super::progress::{Listener, Phase};
 use super::resolve::Resolved;
-use super::store::{Form, InUse, Key, Stores, now_millis};
+use super::store::{Form, InUse, Key, NameRecord, Source, Stores, now_millis};
 use super::{
     Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference, Resolution, Rootfs,
     SignaturePolicy, Signatures, Subject, deadline, signature,
@@ -89,7 +89,15 @@ impl Options {
             Some(known) => known,
             None => (self.ask(reference, &stores, began).await?, None),
         };
-        self.have(reference, &stores, resolved, entry).await
+        let answer = resolved.answer.as_ref();
+        let previous = answer.and_then(|answer| answer.previous.clone());
+        let error = match self.have(reference, &stores, resolved, entry).await {
+            Err(error) if previous.is_some() => error,
+            had => return had,
+        };
+        // It was said what the name stands for now, and that could not be had.
+        let resolved = self.fall_back(error, previous.as_ref(), &stores)?;
+        self.have(reference, &stores, resolved, None).await
     }
 
     /// What a URI stands for, and its entry if that is known to be there.
@@ -124,24 +132,62 @@ impl Options {
         &self,
         reference: &Reference,
         stores: &Arc<Stores>,
-        resolved: Resolved,
+        mut resolved: Resolved,
         mut entry: Option<InUse>,
     ) -> Result<Image, ImageError> {
-        let key = self.key(&resolved.source);
+        let mut key = self.key(&resolved.source);
         let resolution = resolved.resolution.clone();
+        let answer = resolved.answer.take();
+        let mut source = resolved.source.clone();
         if entry.is_none() {
             entry = self.find(stores, Form::Sif, &key).await?;
         }
-        let entry = match entry {
+        let mut entry = match entry {
             Some(entry) => entry,
             None if self.policy == PullPolicy::Never && !reference.is_local() => {
                 return Err(self.offline(reference));
             }
-            None => self.make(reference, stores, &key, resolved).await?,
+            // What hits do not need is kept apart: it is large.
+            None => Box::pin(self.make(reference, stores, &key, resolved)).await?,
         };
+        if let Some(answer) = answer {
+            if let Some(previous) = &answer.previous
+                && let Some(same) = self.same(stores, &source, &entry, previous).await?
+            {
+                source = previous.source.clone();
+                drop(std::mem::replace(&mut entry, same));
+                let made = std::mem::replace(&mut key, self.key(&source));
+                let stores = Arc::clone(stores);
+                blocking(move || stores.discard(Form::Sif, &made)).await?;
+            }
+            let stores = Arc::clone(stores);
+            blocking(move || answer.settle(source, &stores)).await?;
+        }
         let path = entry.path(Form::Sif.content());
         self.runnable(reference, path, &key, Some(entry), Some(resolution))
             .await
+    }
+
+    /// What was there before, where nobody could tell whether it has changed, and it turns out
+    /// that it has not: then that stays, and what was made goes.
+    async fn same(
+        &self,
+        stores: &Arc<Stores>,
+        source: &Source,
+        made: &InUse,
+        previous: &NameRecord,
+    ) -> Result<Option<InUse>, ImageError> {
+        if !matches!(source, Source::At { .. }) || *source == previous.source {
+            return Ok(None);
+        }
+        let before = self.key(&previous.source);
+        let Some(before) = self.find(stores, Form::Sif, &before).await? else {
+            return Ok(None);
+        };
+        let record = |entry: &InUse| entry.record().ok().flatten();
+        let digest = |entry: &InUse| record(entry).and_then(|record| record.sif);
+        let is_same = digest(made).is_some() && digest(made) == digest(&before);
+        Ok(is_same.then_some(before))
     }
 
     /// The image that can be run, extracted where a SIF file cannot.

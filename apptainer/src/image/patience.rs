@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::progress::Listener;
 use super::registry::RegistryError;
-use super::{ImageError, Phase, Subject};
+use super::{ImageError, Subject};
 
 /// How often, and for how long, a server is asked.
 #[derive(Clone, Copy)]
@@ -56,8 +56,7 @@ impl Patience<'_> {
                 return Err(error);
             };
             tracing::warn!(%error, ?pause, "it is asked for again");
-            self.listener.enter(Phase::Pausing);
-            tokio::time::sleep(pause).await;
+            self.listener.pause(pause).await;
         }
     }
 

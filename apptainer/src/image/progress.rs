@@ -108,6 +108,19 @@ impl Listener {
         });
     }
 
+    /// Tells that a pause is made for so long, and then what went on before.
+    pub(super) async fn pause(&self, pause: Duration) {
+        let before = self.inner.as_ref().map(|inner| {
+            let last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.phase
+        });
+        self.enter(Phase::Pausing);
+        tokio::time::sleep(pause).await;
+        if let Some(phase) = before {
+            self.enter(phase);
+        }
+    }
+
     pub(super) fn wait_for(&self, holder: Option<Holder>) {
         self.tell(|last| Progress {
             phase: Phase::Waiting,

@@ -1,6 +1,9 @@
 //! From a name to what it stands for.
 
+use std::io;
 use std::time::{Duration, SystemTime};
+
+use apptainer_sys::exit::FailureKind;
 
 use super::registry::{Found, RegistryError, UrlFile};
 use super::store::{Form, Key, NameRecord, Source, Stores, Turn, file_state, now_millis};
@@ -43,12 +46,35 @@ pub struct Resolution {
 }
 
 /// What an image is to be made from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) source: Source,
     pub(super) resolution: Resolution,
     /// What the registry has just said of it.
     pub(super) found: Option<Found>,
+    pub(super) answer: Option<Answer>,
+}
+
+/// What was answered just now: it counts from when the image is there, and whoever else wants to
+/// know waits for that.
+#[derive(Debug)]
+pub(super) struct Answer {
+    name: Key,
+    record: NameRecord,
+    /// What counted before.
+    pub(super) previous: Option<NameRecord>,
+    _turn: Turn,
+}
+
+impl Answer {
+    /// Has it count from now on, for what was made of this. Blocks.
+    pub(super) fn settle(self, source: Source, stores: &Stores) -> Result<(), ImageError> {
+        let record = NameRecord {
+            source,
+            ..self.record
+        };
+        stores.write_name(&self.name, &record)
+    }
 }
 
 impl Resolved {
@@ -61,6 +87,7 @@ impl Resolved {
                 is_stale: false,
             },
             found: None,
+            answer: None,
         }
     }
 
@@ -74,6 +101,7 @@ impl Resolved {
             },
             source,
             found: None,
+            answer: None,
         }
     }
 }
@@ -114,17 +142,21 @@ impl Options {
                 _ => Ok(None),
             };
         };
-        let is_taken = match self.policy {
-            _ if is_fixed => true,
-            PullPolicy::Never => true,
-            PullPolicy::Always => false,
+        let is_taken = is_fixed || self.is_recent(&record, stores)?;
+        Ok(is_taken.then(|| Resolved::recorded(&record)))
+    }
+
+    /// Whether the policy takes an answer without asking again.
+    fn is_recent(&self, record: &NameRecord, stores: &Stores) -> Result<bool, ImageError> {
+        match self.policy {
+            PullPolicy::Never => Ok(true),
+            PullPolicy::Always => Ok(false),
             // A time to come is a clock's that was set back: nothing is known of it.
             PullPolicy::IfOlderThan(limit) => {
-                record.asked_at().elapsed().is_ok_and(|age| age <= limit)
+                Ok(record.asked_at().elapsed().is_ok_and(|age| age <= limit))
             }
-            PullPolicy::IfMissing => self.has(&record, stores)?,
-        };
-        Ok(is_taken.then(|| Resolved::recorded(&record)))
+            PullPolicy::IfMissing => self.has(record, stores),
+        }
     }
 
     /// Asks what a name stands for, one at a time of all that ask for it. `began` is from before
@@ -136,20 +168,30 @@ impl Options {
         began: u64,
     ) -> Result<Resolved, ImageError> {
         let name = self.name(reference);
-        let lock = stores.ours()?.lock("name", name.as_str());
-        let _turn = Turn::take(lock, reference, self.limit, &self.listener).await?;
+        let turn = match stores.ours() {
+            Ok(root) => {
+                let lock = root.lock("name", name.as_str());
+                Turn::take(lock, reference, self.limit, &self.listener).await
+            }
+            Err(error) => Err(error),
+        };
         let known = stores.name(&name);
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(error) => return self.fall_back(error, known.as_ref(), stores),
+        };
         // Whoever had it before us may have asked since then. What is still to come was asked for
         // before the clock was set back.
         let now = began..=now_millis();
-        if let Some(record) = known.as_ref().filter(|record| now.contains(&record.asked)) {
+        if let Some(record) = &known
+            && (now.contains(&record.asked) || self.is_recent(record, stores)?)
+        {
             return Ok(Resolved::recorded(record));
         }
         self.listener.enter(Phase::Resolving);
-        let known = known.as_ref();
-        let (named, mut resolved) = match self.ask_source(reference, known).await {
+        let (named, mut resolved) = match self.ask_source(reference, known.as_ref()).await {
             Ok(answer) => answer,
-            Err(error) => return self.fall_back(error, known, stores),
+            Err(error) => return self.fall_back(error, known.as_ref(), stores),
         };
         let record = NameRecord {
             reference: reference.to_string(),
@@ -159,12 +201,17 @@ impl Options {
             asked: now_millis(),
         };
         resolved.resolution.asked = record.asked_at();
-        stores.write_name(&name, &record)?;
+        resolved.answer = Some(Answer {
+            name,
+            record,
+            previous: known,
+            _turn: turn,
+        });
         Ok(resolved)
     }
 
     /// The old answer, where that may still count.
-    fn fall_back(
+    pub(super) fn fall_back(
         &self,
         error: ImageError,
         known: Option<&NameRecord>,
@@ -172,8 +219,12 @@ impl Options {
     ) -> Result<Resolved, ImageError> {
         let is_unreachable = match &error {
             ImageError::Registry { source, .. } => source.is_unreachable() || source.may_pass(),
-            ImageError::TimedOut { .. } => true,
-            _ => false,
+            ImageError::TimedOut { .. } | ImageError::ReadOnlyStore { .. } => true,
+            ImageError::Store { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+            ),
+            error => error.kind() == Some(FailureKind::Registry),
         };
         let Some(record) = known.filter(|_| is_unreachable) else {
             return Err(error);

@@ -35,9 +35,9 @@ impl Options {
                 Err(holder) => holder,
             };
             if Instant::now() + pause > deadline {
-                return Err(ImageError::Held {
+                return Err(ImageError::Busy {
                     reference: subject.to_string(),
-                    holder: holder.unwrap_or_else(Holder::me),
+                    most: self.client.conversions(),
                     limit: self.limit,
                 });
             }

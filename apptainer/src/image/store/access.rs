@@ -2,7 +2,7 @@
 //!
 //! Whoever can write to a directory can replace what is in it. So what a user runs comes only
 //! from directories that belong to that user, to root, or to somebody who is said to be
-//! trusted, and that nobody else can write to.
+//! trusted, and that nobody else can write to. Those above a store are left to whoever chose it.
 //!
 //! In a directory that many may write to, with the sticky bit as `/tmp` has it, each user has a
 //! store: a directory named by the number of the user.
@@ -31,6 +31,13 @@ pub(super) struct Found {
     pub(super) others: Vec<Root>,
 }
 
+/// What a directory is that is to be a store.
+enum Place {
+    One(Found),
+    /// It has a store for each user.
+    Common,
+}
+
 const STICKY: u32 = 0o1000;
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
@@ -48,14 +55,17 @@ impl Access {
 
     /// The store at `path`, made if it is not there.
     pub(super) fn own(&self, path: &Path) -> Result<Found, ImageError> {
-        match fs::metadata(path) {
+        let found = match fs::metadata(path) {
+            // Somebody else may make it at the same time, and then it is looked at as any.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(path).map_err(store_error(path))?;
-                let ours = Some(Root::new(path));
-                let others = Vec::new();
-                Ok(Found { ours, others })
+                create(path).and_then(|()| fs::metadata(path))
             }
-            found => self.look(path, &found.map_err(store_error(path))?),
+            found => found,
+        };
+        let found = found.map_err(store_error(path))?;
+        match self.look(path, &found)? {
+            Place::One(found) => Ok(found),
+            Place::Common => self.own_in(path),
         }
     }
 
@@ -64,12 +74,15 @@ impl Access {
         let found = fs::metadata(path).map_err(store_error(path))?;
         let mut access = self.clone();
         access.trusted.push(found.uid());
-        let Found { ours, mut others } = access.look(path, &found)?;
+        let Found { ours, mut others } = match access.look(path, &found)? {
+            Place::One(found) => found,
+            Place::Common => access.found_in(path),
+        };
         others.extend(ours);
         Ok(others)
     }
 
-    fn look(&self, path: &Path, found: &Metadata) -> Result<Found, ImageError> {
+    fn look(&self, path: &Path, found: &Metadata) -> Result<Place, ImageError> {
         if !self.is_trusted(found.uid()) {
             return Err(untrusted(path, found));
         }
@@ -78,36 +91,41 @@ impl Access {
             if found.mode() & STICKY == 0 {
                 return Err(untrusted(path, found));
             }
-            return self.look_through(path);
+            return Ok(Place::Common);
         }
         let root = Root::new(path);
         let is_ours = found.uid() == self.me;
-        Ok(Found {
+        Ok(Place::One(Found {
             ours: is_ours.then(|| root.clone()),
             others: if is_ours { Vec::new() } else { vec![root] },
-        })
+        }))
     }
 
-    /// A directory with a store for each user.
-    fn look_through(&self, path: &Path) -> Result<Found, ImageError> {
-        let of_user = |user: u32| path.join(user.to_string());
-        let ours = of_user(self.me);
+    /// The stores in a directory that has one for each user; one's own is made there.
+    fn own_in(&self, path: &Path) -> Result<Found, ImageError> {
+        let ours = path.join(self.me.to_string());
         let made = create(&ours);
         match fs::symlink_metadata(&ours) {
             // A link that leads nowhere, and a file, too, which no directory can be made over.
             Ok(found) if !is_store_of(&found, self.me) => return Err(untrusted(&ours, &found)),
             found => made.and(found).map_err(store_error(&ours))?,
         };
-        let is_other = |user: &&u32| **user != self.me;
-        let others = self.trusted.iter().filter(is_other).filter_map(|user| {
-            let path = of_user(*user);
+        Ok(self.found_in(path))
+    }
+
+    /// The same, of those that are there.
+    fn found_in(&self, path: &Path) -> Found {
+        let of_user = |user: u32| {
+            let path = path.join(user.to_string());
             let found = fs::symlink_metadata(&path).ok()?;
-            is_store_of(&found, *user).then(|| Root::new(&path))
-        });
-        Ok(Found {
-            ours: Some(Root::new(&ours)),
-            others: others.collect(),
-        })
+            is_store_of(&found, user).then(|| Root::new(&path))
+        };
+        let is_other = |user: &&u32| **user != self.me;
+        let others = self.trusted.iter().filter(is_other);
+        Found {
+            ours: of_user(self.me),
+            others: others.filter_map(|user| of_user(*user)).collect(),
+        }
     }
 
     fn is_trusted(&self, user: u32) -> bool {

@@ -10,10 +10,10 @@ use super::layout::{Form, Root};
 use super::scratch::{self, size_of};
 use super::stored::{PINNED, StoredImage};
 use super::stores::Stores;
-use super::{Damage, Key, Prune, Pruned, store_error};
+use super::{Damage, Key, Prune, Pruned, Source, file_state, store_error};
 use crate::Apptainer;
 use crate::blocking::blocking;
-use crate::image::{Conversion, ImageError, Locking, Platform, Reference};
+use crate::image::{ImageError, Locking, Platform, Reference};
 
 /// The images that are kept, to be listed and cleared up.
 ///
@@ -80,26 +80,24 @@ impl Store {
         .await
     }
 
-    /// The images that a reference led to when it was last asked for: the SIF file, and where
-    /// there is one what was extracted from it. No registry is asked.
+    /// The images that a reference leads to, as far as that is known here: SIF files, for
+    /// whichever platform and however compressed, and what was extracted from them. No registry
+    /// is asked.
     pub async fn find(&self, reference: &Reference) -> Result<Vec<StoredImage>, ImageError> {
         let name = Key::of_name(reference, &Platform::host());
-        self.with(move |stores| {
-            let Some(record) = stores.name(&name) else {
-                return Ok(Vec::new());
-            };
-            let key = Key::of_image(&record.source, &record.platform, Conversion::default());
-            let mut found = Vec::new();
-            for (root, is_shared) in stores.with_origin() {
-                for form in Form::ALL {
-                    let folder = root.entry(form, &key);
-                    let image = StoredImage::read(root, &folder, form, is_shared);
-                    found.extend(image.map_err(store_error(&folder))?);
-                }
-            }
-            Ok(found)
-        })
-        .await
+        let text = reference.to_string();
+        let state = match reference.local_source() {
+            Some(path) => blocking(move || file_state(&path)).await.ok(),
+            None => None,
+        };
+        let mut found = self.list().await?;
+        let named = self.with(move |stores| Ok(stores.name(&name))).await?;
+        let named = named.map(|record| record.source);
+        let source = named.or(state.map(Source::File));
+        let is_it =
+            |image: &StoredImage| image.reference == text || Some(&image.source) == source.as_ref();
+        found.retain(is_it);
+        Ok(found)
     }
 
     /// Which kind of lock counts in one's own store.

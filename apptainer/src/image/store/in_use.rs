@@ -71,6 +71,10 @@ impl InUse {
         Self { folder, ..self }
     }
 
+    pub(in crate::image) fn record(&self) -> io::Result<Option<EntryRecord>> {
+        record::read(&self.folder.join(ENTRY))
+    }
+
     pub(in crate::image) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -17,7 +17,7 @@ use crate::image::{Conversion, Platform, Reference};
 pub(in crate::image) struct Key(String);
 
 /// What decides what an image is, before it has been fetched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::image) enum Source {
     /// A manifest in a registry, by its digest: whichever registry that is.
@@ -85,10 +85,17 @@ pub(in crate::image) fn file_state(path: &Path) -> io::Result<String> {
     let file = fs::metadata(&path)?;
     let mut fields = Fields::default();
     fields.feed(path.as_os_str().as_bytes());
-    for number in [file.dev(), file.ino(), file.len()] {
+    // Not the device, which nodes number as they like.
+    for number in [file.ino(), file.len()] {
         fields.feed(number.to_le_bytes());
     }
-    for number in [file.mtime(), file.mtime_nsec()] {
+    let times = [
+        file.mtime(),
+        file.mtime_nsec(),
+        file.ctime(),
+        file.ctime_nsec(),
+    ];
+    for number in times {
         fields.feed(number.to_le_bytes());
     }
     Ok(fields.key().0)

@@ -172,6 +172,10 @@ impl Root {
         self.sweep()
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        self.path.join(STORE).exists() && self.locks().is_dir()
+    }
+
     pub(super) fn sweep(&self) -> Result<(), ImageError> {
         scratch::sweep(&self.work(), self.locking).map_err(store_error(&self.work()))
     }

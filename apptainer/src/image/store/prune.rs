@@ -1,5 +1,6 @@
 //! What is taken away to make room.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::handle::{Pinned, remove};
 use super::layout::Root;
-use super::record;
+use super::record::{self, NameRecord};
 use super::scratch::is_left;
 use super::store_error;
 use super::stored::StoredImage;
@@ -48,7 +49,7 @@ impl Default for Prune {
     }
 }
 
-/// For how long it is remembered what a reference has led to.
+/// For how long it is remembered what a reference has led to, where that is not there.
 const NAMES: Duration = Duration::from_secs(90 * 24 * 3600);
 
 impl Prune {
@@ -242,11 +243,20 @@ impl Prune {
         if self.is_dry {
             return Ok(());
         }
+        let images = StoredImage::all(root, false).map_err(store_error(root.path()))?;
+        let sources: HashSet<_> = images.iter().map(|image| &image.source).collect();
+        // What is named by a digest is never asked for again, however often it is used.
+        let is_needed = |path: &Path| {
+            let record = record::read::<NameRecord>(path).ok().flatten();
+            record.is_some_and(|record| sources.contains(&record.source))
+        };
         for folder in [root.path(), &root.names()] {
             for (path, found) in files(folder)? {
                 let is_name = folder != root.path();
                 let is_old = found.modified().is_ok_and(|time| has_passed(NAMES, time));
-                if is_name && is_old || record::is_unfinished(&path) && is_left(&found) {
+                if is_name && is_old && !is_needed(&path)
+                    || record::is_unfinished(&path) && is_left(&found)
+                {
                     let _ = fs::remove_file(&path);
                 }
             }

@@ -46,8 +46,13 @@ pub(in crate::image) struct NameRecord {
 
 impl NameRecord {
     pub(in crate::image) fn asked_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.asked)
+        after_epoch(Duration::from_millis(self.asked))
     }
+}
+
+/// A time; that of the epoch where it is too far to count.
+pub(super) fn after_epoch(since: Duration) -> SystemTime {
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 /// Milliseconds since 1970.

@@ -1,9 +1,9 @@
 //! Directories for work in progress, which nothing survives in.
 
-use std::fs::{self, DirEntry, Metadata, Permissions};
+use std::fs::{self, DirBuilder, DirEntry, Metadata, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,25 @@ impl Scratch {
             fs::create_dir(&path)?;
             return Ok(Self { path, _lock: lock });
         }
+    }
+
+    /// A new, empty one in a directory of this user's that is made in `parent`, which is not a
+    /// store's.
+    pub(in crate::image) fn of_this_user(parent: &Path) -> io::Result<Self> {
+        let user = nix::unistd::geteuid();
+        let folder = parent.join(format!("apptainer-rs-{user}"));
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder);
+        let found = made.and_then(|()| fs::symlink_metadata(&folder))?;
+        if !found.is_dir() || found.uid() != user.as_raw() || found.mode() & 0o022 != 0 {
+            let what = format!("{} is not this user's alone", folder.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        let locking = Locking::on_this_node(&folder)?;
+        sweep(&folder, locking)?;
+        Self::new(&folder, locking)
     }
 
     pub(in crate::image) fn path(&self) -> &Path {

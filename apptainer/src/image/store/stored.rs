@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::in_use::Unused;
 use super::key::{Key, Source};
 use super::layout::{Form, Root};
-use super::record::{self, ENTRY, EntryRecord};
+use super::record::{self, ENTRY, EntryRecord, after_epoch};
 use crate::image::{Compression, Platform};
 
 /// An image in a store.
@@ -46,6 +46,7 @@ pub struct StoredImage {
     /// Whether it lies in a store of somebody else's.
     pub is_shared: bool,
     pub(super) folder: PathBuf,
+    pub(super) source: Source,
 }
 
 /// There where an image is pinned.
@@ -93,6 +94,7 @@ impl StoredImage {
         let id = folder.file_name().unwrap_or_default();
         Ok(Some(Self {
             id: id.to_string_lossy().into_owned(),
+            source: record.source,
             reference: record.reference,
             digest,
             platform: record.platform,
@@ -100,7 +102,7 @@ impl StoredImage {
             form,
             path: folder.join(form.content()),
             size: record.size,
-            created: UNIX_EPOCH + Duration::from_secs(record.created),
+            created: after_epoch(Duration::from_secs(record.created)),
             last_used: found.modified().unwrap_or(UNIX_EPOCH),
             is_pinned: folder.join(PINNED).exists(),
             is_in_use,

@@ -1,16 +1,19 @@
 //! All stores that images are looked for in.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use apptainer_sys::sif::Sif;
+use apptainer_sys::sif::{Sif, SifError};
 
 use super::access::Access;
+use super::handle::{Pinned, remove};
 use super::in_use::InUse;
 use super::key::Key;
 use super::layout::{Form, Root};
-use super::record::{self, NameRecord};
+use super::record::{self, NameRecord, now_millis};
 use super::scratch::Scratch;
 use super::store_error;
+use super::stored::StoredImage;
 use crate::image::{ImageError, Locking};
 
 /// A store of one's own, and those of others under it.
@@ -52,6 +55,11 @@ impl Stores {
         })
     }
 
+    /// Whether one's own is still there as it was opened: somebody may have cleared it away.
+    pub(crate) fn are_there(&self) -> bool {
+        self.ours.as_ref().is_none_or(Root::is_there)
+    }
+
     /// The one that is written to.
     pub(in crate::image) fn ours(&self) -> Result<&Root, ImageError> {
         self.ours.as_ref().ok_or_else(|| ImageError::ReadOnlyStore {
@@ -87,10 +95,10 @@ impl Stores {
                 Err(error) => return Err(store_error(&folder)(error)),
             };
             let Some(entry) = found else { continue };
-            match is_whole(form, &entry) {
-                Ok(()) => return Ok(Some(entry)),
-                Err(error) => {
-                    tracing::warn!(%error, "an image in the store is damaged");
+            match damage(form, &entry)? {
+                None => return Ok(Some(entry)),
+                Some(reason) => {
+                    tracing::warn!(reason, path = %folder.display(), "an image in the store is damaged");
                 }
             }
         }
@@ -102,7 +110,9 @@ impl Stores {
         let records = self
             .all()
             .filter_map(|root| record::read(&root.name(key)).ok().flatten());
-        records.max_by_key(|record: &NameRecord| record.asked)
+        let now = now_millis();
+        // What is still to come is a clock's that was set back, and counts least.
+        records.max_by_key(|record: &NameRecord| (record.asked <= now, record.asked))
     }
 
     /// Notes what a reference has led to.
@@ -116,6 +126,7 @@ impl Stores {
     }
 
     /// Makes room for an entry that is not there whole: takes away what is left of a damaged one.
+    /// One that is whole by now stays.
     pub(in crate::image) fn make_room(
         &self,
         form: Form,
@@ -123,23 +134,46 @@ impl Stores {
         scratch: &Scratch,
     ) -> Result<(), ImageError> {
         let path = self.ours()?.entry(form, key);
+        let entry = InUse::take(&path).map_err(store_error(&path))?;
+        if let Some(entry) = entry
+            && damage(form, &entry)?.is_none()
+        {
+            return Ok(());
+        }
         match std::fs::rename(&path, scratch.path().join("damaged")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             moved => moved.map_err(store_error(&path)),
+        }
+    }
+
+    /// Takes an entry away that turned out not to be needed, unless somebody uses it.
+    pub(in crate::image) fn discard(&self, form: Form, key: &Key) -> Result<(), ImageError> {
+        let root = self.ours()?;
+        let path = root.entry(form, key);
+        let image = StoredImage::read(root, &path, form, false);
+        match image.map_err(store_error(&path))? {
+            Some(image) => remove(root, &image, Pinned::Stays).map(drop),
+            None => Ok(()),
         }
     }
 }
 
-/// Whether what is in an entry can be used, as far as a look at it tells.
-fn is_whole(form: Form, entry: &InUse) -> Result<(), ImageError> {
+/// What is wrong with what is in an entry, as far as a look at it tells. That it cannot be looked
+/// at now is an error.
+fn damage(form: Form, entry: &InUse) -> Result<Option<String>, ImageError> {
     let path = entry.path(form.content());
-    match form {
+    let looked = match form {
         Form::Sif => match Sif::open(&path) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(ImageError::Invalid { path, source }),
+            // Such a file is no whole one, whatever it was.
+            Err(SifError::Read(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                Err(error)
+            }
+            opened => return Ok(opened.err().map(|error| error.to_string())),
         },
-        Form::Sandbox => std::fs::symlink_metadata(&path)
-            .map(drop)
-            .map_err(store_error(&path)),
+        Form::Sandbox => std::fs::symlink_metadata(&path).map(drop),
+    };
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(error.to_string())),
+        looked => looked.map(|()| None).map_err(store_error(&path)),
     }
 }

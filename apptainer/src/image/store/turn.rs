@@ -46,9 +46,16 @@ impl Turn {
             holder: lock.holder().unwrap_or_else(Holder::me),
             limit,
         };
-        let local = local(lock.path()).lock_owned();
-        let Ok(local) = tokio::time::timeout_at(deadline, local).await else {
-            return Err(held());
+        let local = local(lock.path());
+        let local = if let Ok(local) = Arc::clone(&local).try_lock_owned() {
+            local
+        } else {
+            // Another task of this process has it, or waits for it as well.
+            listener.wait_for(lock.holder().or_else(|| Some(Holder::me())));
+            match tokio::time::timeout_at(deadline, local.lock_owned()).await {
+                Ok(local) => local,
+                Err(_) => return Err(held()),
+            }
         };
         let mut pause = FIRST_PAUSE;
         loop {
@@ -71,9 +78,7 @@ impl Turn {
             pause = (pause * 2).min(lock.longest_pause());
         }
     }
-}
 
-impl Turn {
     /// Whether it still is: where the store has [leases](crate::image::Locking::Lease), one that
     /// could not be renewed is lost.
     pub(in crate::image) fn is_held(&self) -> bool {
