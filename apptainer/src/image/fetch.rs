@@ -95,7 +95,7 @@ impl Options {
             work.make(target, format!("oci:{name}"), self.conversion)
                 .await
         };
-        fetch.clear_up(&wanted, steps.await).await
+        fetch.clear_up(&wanted, Box::pin(steps).await).await
     }
 
     /// Fetches the SIF file `target` from a URL.
