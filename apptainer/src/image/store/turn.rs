@@ -51,6 +51,7 @@ impl Turn {
             return Err(held());
         };
         let mut pause = FIRST_PAUSE;
+        let mut last = None;
         loop {
             let asked = lock.clone();
             let taken = blocking(move || asked.try_take()).await;
@@ -65,6 +66,11 @@ impl Turn {
             };
             if Instant::now() + pause > deadline {
                 return Err(held());
+            }
+            // It goes from hand to hand, of others who waited and only look what has been done.
+            if holder != last {
+                pause = FIRST_PAUSE;
+                last.clone_from(&holder);
             }
             listener.wait_for(holder);
             tokio::time::sleep(pause).await;
