@@ -143,6 +143,10 @@ impl Acquire {
         if let Some(record) = known.as_ref().filter(|record| record.asked >= began) {
             return Ok(Resolved::recorded(record));
         }
+        // Or before, and have written down only since what it was told.
+        if let Some(resolved) = self.recorded(reference, stores)? {
+            return Ok(resolved);
+        }
         self.listener.enter(Phase::Resolving);
         let known = known.as_ref();
         let (named, mut resolved) = match self.ask_source(reference, known).await {
