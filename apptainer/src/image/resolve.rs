@@ -188,6 +188,10 @@ impl Options {
         {
             return Ok(Resolved::recorded(record));
         }
+        // Or before, and have written down only since what it was told.
+        if let Some(resolved) = self.recorded(reference, stores)? {
+            return Ok(resolved);
+        }
         self.listener.enter(Phase::Resolving);
         let (named, mut resolved) = match self.ask_source(reference, known.as_ref()).await {
             Ok(answer) => answer,

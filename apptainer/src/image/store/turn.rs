@@ -58,6 +58,7 @@ impl Turn {
             }
         };
         let mut pause = FIRST_PAUSE;
+        let mut last = None;
         loop {
             let asked = lock.clone();
             let taken = blocking(move || asked.try_take()).await;
@@ -72,6 +73,11 @@ impl Turn {
             };
             if Instant::now() + pause > deadline {
                 return Err(held());
+            }
+            // It goes from hand to hand, of others who waited and only look what has been done.
+            if holder != last {
+                pause = FIRST_PAUSE;
+                last.clone_from(&holder);
             }
             listener.wait_for(holder);
             tokio::time::sleep(pause).await;
