@@ -325,7 +325,7 @@ impl Writing {
                 }
             }
         } else {
-            file.set_len(0)?;
+            file = fresh(&path)?;
         }
         file.seek(SeekFrom::Start(length))?;
         Ok(Self {
@@ -337,8 +337,7 @@ impl Writing {
     }
 
     fn restart(mut self) -> io::Result<Self> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
+        self.file = fresh(&self.path)?;
         self.length = 0;
         Ok(self)
     }
@@ -352,4 +351,18 @@ impl Writing {
     fn remove(self) {
         let _ = fs::remove_file(self.path);
     }
+}
+
+/// An empty file in the place of another: who has lost its lease may still have that one open, and
+/// somebody else have finished it.
+fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(path)
 }
