@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use apptainer::Image;
-use apptainer::image::{Definition, ImageError, PullPolicy};
+use apptainer::image::{Definition, ImageError, PullPolicy, SignaturePolicy};
 use fixtures::{Login, Registry, World, builds_images, busybox_archive, busybox_sif};
 
 /// What a program in the image writes.
@@ -225,6 +225,47 @@ async fn it_is_built_again_when_that_is_asked_for_and_that_stays() {
     let second = mark(&build().rebuild().await.unwrap()).await;
     assert_ne!(first, second);
     assert_eq!(mark(&build().await.unwrap()).await, second);
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_build_that_is_used_stays_whatever_is_built_again() {
+    let world = World::new().await;
+    if !builds_images() {
+        return;
+    }
+    let build = || world.client().build(busybox().post(MARK));
+    let held = build().await.unwrap();
+    let first = mark(&held).await;
+    let late = build().rebuild().timeout(Duration::from_millis(30)).await;
+    assert!(late.is_err());
+    assert_eq!(mark(&held).await, first);
+    let again = build().rebuild().await.unwrap();
+    assert_eq!(mark(&held).await, first);
+    // Once that is gone, the first counts again, and nothing is built.
+    let path = again.sif().unwrap().to_owned();
+    drop(again);
+    let store = world.client().store();
+    for image in store.list().await.unwrap() {
+        if image.path == path || !image.is_in_use {
+            store.remove(&image).await.unwrap();
+        }
+    }
+    assert_eq!(build().await.unwrap().path(), held.path());
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_was_built_is_not_used_where_its_base_should_have_been_signed() {
+    let world = World::new().await;
+    if !builds_images() {
+        return;
+    }
+    let build = || world.client().build(busybox().post(MARK));
+    build().await.unwrap();
+    let signed = build().base_signatures(SignaturePolicy::require_any_trusted());
+    let error = signed.await.unwrap_err();
+    assert!(matches!(error, ImageError::Signature(_)), "{error}");
     world.finish();
 }
 

@@ -9,11 +9,14 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use apptainer::image::{ImageError, PullPolicy};
+use apptainer::image::{Form, ImageError, PullPolicy, StoredImage};
 use apptainer::{Apptainer, Image};
-use fixtures::{Login, Registry, Server, World, busybox_archive, busybox_sandbox};
+use fixtures::{Login, Registry, Server, World, respond};
+use fixtures::{busybox_archive, busybox_sandbox, busybox_sif};
 
 const POLICIES: [PullPolicy; 4] = [
     PullPolicy::Always,
@@ -215,5 +218,55 @@ async fn a_clock_that_was_set_back_makes_it_ask_again() {
     assert_eq!(asked(&server, since), ["HEAD /v2/busybox/manifests/1"]);
     get(world.client(), &reference, policy).await.unwrap();
     assert_eq!(asked(&server, since).len(), 1);
+    world.finish();
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_its_image_is_there() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    let is_lame = Arc::new(AtomicBool::new(false));
+    let (host, lame) = (registry.host().to_owned(), Arc::clone(&is_lame));
+    let server = Server::start(move |request, stream| {
+        if lame.load(Ordering::SeqCst) && request.path.contains("/blobs/") {
+            return respond(stream, "503 Service Unavailable", "", "");
+        }
+        io::copy(&mut request.pass_on(&host)?, stream).map(drop)
+    });
+    registry.push(&busybox_archive(), "busybox:1");
+    let reference = server.reference("busybox:1");
+    let get = async |policy| get(world.client(), &reference, policy).await;
+    let first = get(PullPolicy::Always).await.unwrap();
+    registry.push(&archive(&world, "second"), "busybox:1");
+    is_lame.store(true, Ordering::SeqCst);
+    let error = get(PullPolicy::Always).await.unwrap_err();
+    assert!(error.may_pass(), "{error}");
+    let image = get(PullPolicy::Never).await.unwrap();
+    assert_eq!(image.path(), first.path());
+    let image = get(PullPolicy::IfOlderThan(Duration::ZERO)).await.unwrap();
+    assert_eq!(image.path(), first.path());
+    assert!(is_stale(&image));
+    is_lame.store(false, Ordering::SeqCst);
+    let second = get(PullPolicy::IfOlderThan(Duration::ZERO)).await.unwrap();
+    assert_eq!(second.digest(), Some(registry.digest("busybox:1").as_str()));
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_nobody_can_tell_the_change_of_is_there_once_where_it_has_not_changed() {
+    let world = World::new().await;
+    let sif = fs::read(busybox_sif()).unwrap();
+    let server = Server::start(move |request, stream| {
+        let body: &[u8] = if request.method == "HEAD" { b"" } else { &sif };
+        respond(stream, "200 OK", "", body)
+    });
+    let reference = format!("http://{}/busybox.sif", server.host());
+    let get = async || get(world.client(), &reference, PullPolicy::Always).await;
+    let first = get().await.unwrap();
+    let second = get().await.unwrap();
+    assert_eq!(first.sif(), second.sif());
+    let list = world.client().store().list().await.unwrap();
+    let is_sif = |image: &&StoredImage| image.form == Form::Sif;
+    assert_eq!(list.iter().filter(is_sif).count(), 1, "{list:#?}");
     world.finish();
 }

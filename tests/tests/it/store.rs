@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use apptainer::image::{Form, ImageError, Prune, StoredImage};
+use apptainer::image::{Form, ImageError, Phase, Prune, StoredImage};
 use apptainer::{Image, Reference, Rootfs};
 use fixtures::{Login, Registry, World, busybox_archive};
 
@@ -284,4 +286,39 @@ async fn damage_is_found_and_mended() {
     stocked.fetch("one").await;
     assert!(store.verify().await.unwrap().is_empty());
     stocked.world.finish();
+}
+
+#[tokio::test]
+async fn a_store_that_is_cleared_away_is_made_again() {
+    let stocked = Stocked::with(&["one"]).await;
+    drop(stocked.fetch("one").await);
+    fs::remove_dir_all(stocked.world.client().store_dir()).unwrap();
+    stocked.fetch("one").await;
+    fs::remove_dir(stocked.world.client().store_dir().join("v1/locks")).unwrap();
+    stocked.fetch("one").await;
+    stocked.world.finish();
+}
+
+#[tokio::test]
+async fn images_are_unpacked_where_the_program_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let tmp = folder.path().join("tmp");
+    let world = World::with(|builder| builder.tmp_dir(&tmp)).await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "one:1");
+    let seen = Arc::new(AtomicBool::new(false));
+    let (seeing, within) = (Arc::clone(&seen), tmp.clone());
+    let image = world.client().image(registry.reference("one:1")).no_https();
+    let image = image.on_progress(move |progress| {
+        if progress.phase == Phase::Compressing {
+            let mut found = fs::read_dir(&within).unwrap();
+            let work = found.next().unwrap().unwrap().path();
+            seeing.store(!is_empty(&work), Ordering::SeqCst);
+        }
+    });
+    image.await.unwrap();
+    assert!(seen.load(Ordering::SeqCst));
+    let user = nix::unistd::geteuid();
+    assert!(is_empty(&tmp.join(format!("apptainer-rs-{user}"))));
+    world.finish();
 }
