@@ -174,10 +174,10 @@ async fn what_is_built_is_built_once() {
     let definition = definition.replace("BASE", base.to_str().unwrap());
     fs::write(place.file("word.def"), definition).unwrap();
     let build = ["build", "word.def", "--arg", "word=hello"];
-    let (built, said) = place.run(&build);
+    let (path, said) = place.run(&build);
     assert!(said.contains("word.def: building\n"), "{said}");
-    assert_eq!(place.prints(&build), built);
-    assert_ne!(place.prints(&[&build[..], &["--rebuild"]].concat()), built);
+    assert_eq!(place.prints(&build), path);
+    assert_ne!(place.prints(&[&build[..], &["--rebuild"]].concat()), path);
     assert!(place.prints(&["inspect", "word.def"]).contains("word.def"));
 
     fs::write(place.file("a file"), "copied").unwrap();
@@ -189,12 +189,12 @@ async fn what_is_built_is_built_once() {
         "--copy",
         "a file:/a",
     ];
-    let built = place.prints(&[&from[..], &script].concat());
+    let path = place.prints(&[&from[..], &script].concat());
     let mut exec = example("exec");
     if nix::unistd::geteuid().is_root() {
         exec.arg("--no-privs");
     }
-    let read = exec.args([built.trim_end(), "cat", "/b"]).output().unwrap();
+    let read = exec.args([path.trim_end(), "cat", "/b"]).output().unwrap();
     assert_eq!(read.stdout, b"copied", "{read:?}");
 
     let script = ["--post", "echo on its way; exit 3"];
@@ -321,7 +321,7 @@ fn stalling(registry: &str, most: u64) -> String {
                 let sent = std::io::copy(&mut server.take(most), &mut &client)?;
                 if sent == most {
                     // Until the other side has had enough.
-                    (&client).read(&mut [0])?;
+                    std::io::copy(&mut &client, &mut std::io::sink())?;
                 }
                 client.shutdown(std::net::Shutdown::Both)
             });
