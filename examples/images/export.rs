@@ -14,7 +14,7 @@ use crate::{Result, select};
 pub(crate) struct Export {
     /// What it is called, or its id, digest or path
     reference: String,
-    /// A SIF file, oci:DIR[:TAG], oci-archive:FILE[:TAG], oras://.. or library://..
+    /// A SIF file, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `oras://..` or `library://..`
     #[arg(value_parser = Target::parse)]
     target: Target,
     /// Replace what is there

@@ -14,7 +14,7 @@ use crate::how::{How, remark};
 /// Prints the path of what `apptainer run` takes.
 #[derive(Args)]
 pub(crate) struct Pull {
-    /// A reference such as `docker://alpine:3`, a SIF file, or a sandbox
+    /// A URI (`docker://alpine:3`, `oras://..`, `library://..`), a SIF file or a sandbox
     reference: OsString,
     /// The machines that it is to be for, such as linux/arm64
     #[arg(long)]

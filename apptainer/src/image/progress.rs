@@ -172,7 +172,8 @@ impl Listener {
     pub(super) async fn follow<T>(&self, fetching: impl Future<Output = T>) -> T {
         tokio::select! {
             never = self.keep_up() => match never {},
-            fetched = fetching => fetched,
+            // It would make large futures of all around it.
+            fetched = Box::pin(fetching) => fetched,
         }
     }
 

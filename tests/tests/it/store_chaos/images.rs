@@ -86,6 +86,11 @@ impl Named {
         client.image(&self.reference).no_https()
     }
 
+    /// What a file made of `/name` and a word holds.
+    pub(super) fn holds(&self, word: &str) -> String {
+        format!("{}{word}", self.name)
+    }
+
     /// Runs a command in it that tells whether it is this one.
     pub(super) async fn run(&self, image: &Image) -> Result<(), String> {
         let container = image.container();

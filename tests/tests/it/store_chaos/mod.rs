@@ -54,10 +54,13 @@ async fn chaos(locking: Locking, kills: u64) {
     let world = World::with(|builder| builder.locking(locking)).await;
     let images = Images::new(&world);
     let temporary = world.folder().join("tmp");
-    std::fs::create_dir(&temporary).unwrap();
+    let exports = world.folder().join("exports");
+    for folder in [&temporary, &exports] {
+        std::fs::create_dir(folder).unwrap();
+    }
     let mut dice = Dice::new(seed);
 
-    let watcher = Watcher::start(world.client().store_dir());
+    let watcher = Watcher::start(world.client().store_dir(), &exports);
     let mut workers = Workers::start(&world, &images, locking, &mut dice);
     let started = Instant::now();
     let mut killed = 0;

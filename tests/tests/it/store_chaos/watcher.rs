@@ -21,6 +21,7 @@ pub(super) struct Watcher {
 
 struct Watching {
     store: PathBuf,
+    exports: PathBuf,
     /// Entries whose images have been read, by the number and time of `entry.json`.
     read: HashSet<(u64, i64, i64)>,
     seen: usize,
@@ -28,10 +29,11 @@ struct Watching {
 }
 
 impl Watcher {
-    pub(super) fn start(store: &Path) -> Self {
+    pub(super) fn start(store: &Path, exports: &Path) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let mut watching = Watching {
             store: store.join("v1"),
+            exports: exports.to_owned(),
             read: HashSet::new(),
             seen: 0,
             violations: Vec::new(),
@@ -40,6 +42,7 @@ impl Watcher {
         let thread = std::thread::spawn(move || {
             while !until.load(Ordering::SeqCst) {
                 watching.look();
+                watching.look_at_exports();
                 std::thread::sleep(Duration::from_millis(2));
             }
             watching.look();
@@ -80,6 +83,33 @@ impl Watching {
         }
     }
 
+    /// What was taken out of the store. What killed programs left beside that has a name of its
+    /// own, and begins with a dot.
+    fn look_at_exports(&mut self) {
+        for entry in fs::read_dir(&self.exports).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_left = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let Ok(opened) = File::open(&path) else {
+                continue;
+            };
+            self.seen += 1;
+            let checked = match path.extension().and_then(|kind| kind.to_str()) {
+                _ if is_left => continue,
+                Some("sif") => Sif::open(&path)
+                    .map(drop)
+                    .map_err(|error| error.to_string()),
+                Some("tar") => check_archive(&path),
+                _ => check_layout(&path),
+            };
+            if let Err(reason) = checked
+                && is_still(&path, &opened)
+            {
+                self.violations
+                    .push(format!("{}: {reason}", path.display()));
+            }
+        }
+    }
+
     fn check(&mut self, form: &str, folder: &Path) -> Result<(), String> {
         let record = folder.join("entry.json");
         let bytes = fs::read(&record).map_err(|error| format!("entry.json: {error}"))?;
@@ -108,6 +138,39 @@ impl Watching {
 fn is_still(path: &Path, folder: &File) -> bool {
     let [found, opened] = [fs::metadata(path), folder.metadata()];
     matches!((found, opened), (Ok(found), Ok(opened)) if found.ino() == opened.ino())
+}
+
+/// It ends as tar files do, with two blocks of zeros.
+fn check_archive(path: &Path) -> Result<(), String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let end = bytes.len().checked_sub(1024).ok_or("it is too short")?;
+    if bytes[end..].iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    Err(format!(
+        "it ends after {} bytes, as no archive does",
+        bytes.len()
+    ))
+}
+
+/// What its index leads to is there.
+fn check_layout(folder: &Path) -> Result<(), String> {
+    let json = |path: PathBuf| -> Result<serde_json::Value, String> {
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let blob = |descriptor: &serde_json::Value| {
+        let digest = descriptor["digest"].as_str().unwrap_or_default();
+        folder.join("blobs").join(digest.replace(':', "/"))
+    };
+    let index = json(folder.join("index.json"))?;
+    let manifest = json(blob(&index["manifests"][0]))?;
+    let layer = &manifest["layers"][0];
+    let found = fs::metadata(blob(layer)).map_err(|error| format!("its layer: {error}"))?;
+    if Some(found.len()) == layer["size"].as_u64() {
+        return Ok(());
+    }
+    Err(format!("its layer has {} bytes", found.len()))
 }
 
 fn check_sandbox(root: &Path) -> Result<(), String> {

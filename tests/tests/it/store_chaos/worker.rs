@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use apptainer::Apptainer;
-use apptainer::image::{ImageError, Locking, Prune, PullPolicy, Store};
+use apptainer::image::{Definition, ExportMode, ImageError, Locking, Prune, PullPolicy, Store};
 
 use super::dice::Dice;
 use super::images::{Named, age, is_expected};
@@ -14,6 +14,7 @@ pub(super) const STORE: &str = "APPTAINER_TESTS_STORE";
 pub(super) const CONFIG: &str = "APPTAINER_TESTS_CONFIG";
 pub(super) const IMAGES: &str = "APPTAINER_TESTS_IMAGES";
 pub(super) const LEASES: &str = "APPTAINER_TESTS_LEASES";
+pub(super) const EXPORTS: &str = "APPTAINER_TESTS_EXPORTS";
 pub(super) const SEED: &str = "APPTAINER_TESTS_SEED";
 
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +25,12 @@ enum Operation {
     Verify,
     Remove,
     Prune,
+    Build,
+    Export,
 }
 
 /// What is done, as often as it stands here.
-const OPERATIONS: [Operation; 12] = [
+const OPERATIONS: [Operation; 16] = [
     Operation::Pull,
     Operation::Pull,
     Operation::Pull,
@@ -40,6 +43,10 @@ const OPERATIONS: [Operation; 12] = [
     Operation::Remove,
     Operation::Prune,
     Operation::Prune,
+    Operation::Build,
+    Operation::Build,
+    Operation::Export,
+    Operation::Export,
 ];
 
 const POLICIES: [PullPolicy; 5] = [
@@ -54,6 +61,7 @@ struct Worker {
     client: Apptainer,
     store: Store,
     images: Vec<Named>,
+    exports: PathBuf,
     has_leases: bool,
     dice: Dice,
 }
@@ -79,6 +87,7 @@ async fn worker() {
         store: client.store(),
         client,
         images: Named::from_text(&variable(IMAGES)),
+        exports: variable(EXPORTS).into(),
         has_leases,
         dice: Dice::new(variable(SEED).parse().unwrap()),
     };
@@ -104,6 +113,8 @@ impl Worker {
             Operation::Verify => self.verify().await,
             Operation::Remove => self.remove().await,
             Operation::Prune => self.prune().await,
+            Operation::Build => self.build().await,
+            Operation::Export => self.export().await,
         }
     }
 
@@ -117,6 +128,65 @@ impl Worker {
             }
             found => expected(found.map(drop)),
         }
+    }
+
+    /// Builds one of some images on another, which all programs build the same.
+    async fn build(&mut self) -> Result<(), String> {
+        let base = self.dice.one_of(&self.images).clone();
+        let word = self.dice.below(3).to_string();
+        let definition = Definition::from_image(&base.reference)
+            .file_with(&word, "/word", 0o644)
+            .post("cat /name /word > /built");
+        let mut build = self.client.build(definition).no_https();
+        if self.dice.below(3) == 0 {
+            build = build.rebuild();
+        }
+        let image = match build.await {
+            Ok(image) => image,
+            failed => return expected(failed.map(drop)),
+        };
+        let built = image
+            .container()
+            .command("cat")
+            .arg("/built")
+            .output()
+            .await;
+        let built = built.map_err(|error| error.to_string())?.stdout;
+        if built == base.holds(&word).as_bytes() {
+            return Ok(());
+        }
+        Err(format!(
+            "{}: it is not what was built: {built:?}",
+            base.reference
+        ))
+    }
+
+    /// Takes an image out, over what was there; what lies there is looked at by others.
+    async fn export(&mut self) -> Result<(), String> {
+        let named = self.dice.one_of(&self.images).clone();
+        let image = match named.acquire(&self.client).await {
+            Ok(image) => image,
+            failed => return expected(failed.map(drop)),
+        };
+        let number = self.dice.below(2);
+        let target = |what: &str| self.exports.join(format!("{number}.{what}"));
+        let exported = match self.dice.below(3) {
+            0 => {
+                let export = image.export_sif(target("sif")).overwrite();
+                export.mode(ExportMode::Copy).await.map(drop)
+            }
+            1 => image
+                .export_oci_archive(target("tar"))
+                .overwrite()
+                .await
+                .map(drop),
+            _ => image
+                .export_oci_layout(target("oci"))
+                .overwrite()
+                .await
+                .map(drop),
+        };
+        exported.map_err(|error| format!("{error} ({error:?})"))
     }
 
     async fn verify(&mut self) -> Result<(), String> {

@@ -11,7 +11,7 @@ use fixtures::World;
 
 use super::dice::Dice;
 use super::images::Images;
-use super::worker::{CONFIG, IMAGES, LEASES, SEED, STORE};
+use super::worker::{CONFIG, EXPORTS, IMAGES, LEASES, SEED, STORE};
 use super::{BYSTANDERS, WORKERS};
 
 pub(super) struct Workers {
@@ -67,6 +67,7 @@ impl Workers {
             .env(STORE, &self.store)
             .env(CONFIG, self.folder.join("config"))
             .env(IMAGES, &self.images)
+            .env(EXPORTS, self.folder.join("exports"))
             .env(SEED, seed.to_string())
             .env("TMPDIR", self.folder.join("tmp"))
             .stdin(Stdio::null())
