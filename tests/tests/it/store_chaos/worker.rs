@@ -135,7 +135,7 @@ impl Worker {
         let base = self.dice.one_of(&self.images).clone();
         let word = self.dice.below(3).to_string();
         let definition = Definition::from_image(&base.reference)
-            .file_with(&word, "/word", 0o644)
+            .file_with(word.as_str(), "/word", 0o644)
             .post("cat /name /word > /built");
         let mut build = self.client.build(definition).no_https();
         if self.dice.below(3) == 0 {
@@ -145,18 +145,18 @@ impl Worker {
             Ok(image) => image,
             failed => return expected(failed.map(drop)),
         };
-        let built = image
+        let said = image
             .container()
             .command("cat")
             .arg("/built")
             .output()
             .await;
-        let built = built.map_err(|error| error.to_string())?.stdout;
-        if built == base.holds(&word).as_bytes() {
+        let said = said.map_err(|error| error.to_string())?.stdout;
+        if said == base.holds(&word).as_bytes() {
             return Ok(());
         }
         Err(format!(
-            "{}: it is not what was built: {built:?}",
+            "{}: it is not what was built: {said:?}",
             base.reference
         ))
     }
