@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Deserialize;
 
 use super::convert::Work;
 use super::digest::Hash;
@@ -14,7 +16,7 @@ use super::make::Making;
 use super::patience::Patience;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
 use super::store::{Holder, Root, Turn, store_error};
-use super::{ImageError, OciReference, Options, Phase};
+use super::{ImageError, OciReference, Options, Phase, Platform, RegistryError};
 use crate::blocking::blocking;
 
 /// A place in a layout and what belongs there.
@@ -32,10 +34,7 @@ struct Fetch<'a> {
 }
 
 impl Options {
-    pub(super) async fn sessions(
-        &self,
-        image: &OciReference,
-    ) -> Result<Sessions, super::RegistryError> {
+    pub(super) async fn sessions(&self, image: &OciReference) -> Result<Sessions, RegistryError> {
         Sessions::new(&self.client, image, self.no_https).await
     }
 
@@ -52,6 +51,10 @@ impl Options {
         let root = &making.root;
         let failed = |error| ImageError::registry(work.patience.subject, error);
         let sessions = self.sessions(image).await.map_err(failed)?;
+        // What an index says of a platform has been looked at.
+        let is_alone = found
+            .as_ref()
+            .is_some_and(|found| found.named == found.digest);
         let found = if let Some(found) = found {
             found
         } else {
@@ -86,6 +89,10 @@ impl Options {
         }
         let steps = async {
             fetch.all(&wanted).await?;
+            if is_alone {
+                let config = layout.blob(&found.manifest.config.digest);
+                check_platform(&config, &self.platform).map_err(failed)?;
+            }
             layout
                 .finish(&found)
                 .map_err(store_error(work.scratch.path()))?;
@@ -200,6 +207,34 @@ impl Fetch<'_> {
             }
         })
         .await;
+    }
+}
+
+/// Refuses an image that says that it is for other machines. One that says nothing of that, or
+/// nothing that is understood, is taken.
+fn check_platform(config: &Path, wanted: &Platform) -> Result<(), RegistryError> {
+    #[derive(Deserialize)]
+    struct Config {
+        os: String,
+        architecture: String,
+        #[serde(default)]
+        variant: Option<String>,
+    }
+    /// More than any configuration has, in bytes.
+    const MOST: u64 = 16 << 20;
+    let mut bytes = Vec::new();
+    let read = fs::File::open(config).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+    let Ok(config) = serde_json::from_slice::<Config>(&bytes) else {
+        tracing::debug!(?read, "an image does not say for which machines it is");
+        return Ok(());
+    };
+    let offered = Platform::offered(&config.os, &config.architecture, config.variant.as_deref());
+    match offered {
+        Some(offered) if wanted.distance(&offered).is_none() => Err(RegistryError::NoPlatform {
+            wanted: wanted.clone(),
+            offered: vec![offered],
+        }),
+        _ => Ok(()),
     }
 }
 

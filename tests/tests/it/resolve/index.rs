@@ -70,3 +70,21 @@ async fn one_that_is_not_for_this_machine_is_refused_with_what_there_is() {
     crate::registry_trouble::assert_empty(&world);
     world.finish();
 }
+
+#[tokio::test]
+async fn one_without_an_index_that_is_for_other_machines_is_refused() {
+    let world = World::new().await;
+    let registry = Registry::start(Login::None);
+    registry.push(&busybox_archive(), "busybox:1");
+    let image = world.client().image(registry.reference("busybox:1"));
+    let error = image.no_https().platform(other()).await.unwrap_err();
+    let ImageError::Registry { source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    let mine = Platform::host();
+    assert!(
+        matches!(&**source, RegistryError::NoPlatform { offered, .. } if *offered == [mine]),
+        "{error:?}"
+    );
+    world.finish();
+}
