@@ -322,3 +322,34 @@ async fn images_are_unpacked_where_the_program_says() {
     assert!(is_empty(&tmp.join(format!("apptainer-rs-{user}"))));
     world.finish();
 }
+
+#[tokio::test]
+async fn what_a_killed_build_left_of_other_users_is_removed() {
+    let world = World::new().await;
+    world.client().store().list().await.unwrap();
+    let left = world.client().store_dir().join("v1/work/work-dead");
+    fs::create_dir(&left).unwrap();
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut make = std::process::Command::new(if is_root { "env" } else { "unshare" });
+    if !is_root {
+        make.args(["--user", "--map-root-user", "--map-auto"]);
+    }
+    let made = make
+        .args([
+            "sh",
+            "-c",
+            "mkdir d && touch d/f && chown 5:5 d d/f && chmod 700 d",
+        ])
+        .current_dir(&left)
+        .status();
+    assert!(made.unwrap().success());
+    if !is_root {
+        assert!(
+            fs::read_dir(left.join("d")).is_err(),
+            "it is somebody else's"
+        );
+    }
+    world.client().store().prune(Prune::new()).await.unwrap();
+    assert!(!left.exists());
+    world.finish();
+}

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::lock::{FileLock, Locking};
@@ -133,8 +134,26 @@ pub(in crate::image) fn remove_all(path: &Path) -> io::Result<()> {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    unlock(path).map_err(|_| refused)?;
-    ignore_missing(fs::remove_dir_all(path))
+    let unlocked = unlock(path).and_then(|()| ignore_missing(fs::remove_dir_all(path)));
+    match unlocked {
+        Ok(()) => Ok(()),
+        Err(_) if remove_as_root_of_a_namespace(path) => Ok(()),
+        Err(_) => Err(refused),
+    }
+}
+
+/// Removes a tree in which files belong to users of whom this one is given the numbers in
+/// `/etc/subuid`, as a build leaves that was killed in the middle. Whether that could be done.
+fn remove_as_root_of_a_namespace(path: &Path) -> bool {
+    let removed = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--map-auto", "--"])
+        .args(["rm", "-rf", "--"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    removed.is_ok_and(|status| status.success())
 }
 
 /// How much room a directory takes, in bytes, that others may write to: what cannot be read is
