@@ -180,7 +180,9 @@ impl Session {
             response.map_err(|error| transport(host, &error))
         };
         let mut response = send().await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        // Who is redirected to has no say in where credentials go.
+        let is_its_own = response.url().origin() == url.origin();
+        if is_its_own && response.status() == StatusCode::UNAUTHORIZED {
             let asked = Asked {
                 http: &self.http,
                 host,
