@@ -115,15 +115,15 @@ impl Run<'_> {
         let Ok(exit) = tokio::time::timeout_at(self.deadline, followed).await else {
             // What does not end even so, as where a file system does not answer, is left to the
             // reaper.
-            match tokio::time::timeout(KILLING, running.kill()).await {
-                Ok(killed) => killed.map_err(RunError::Io)?,
+            return match tokio::time::timeout(KILLING, running.kill()).await {
+                Ok(Err(error)) => Err(RunError::Io(error)),
+                Ok(Ok(_)) => Err(RunError::TimedOut),
                 Err(_) => {
                     let program = program.display();
                     tracing::warn!(%program, "a program that was killed has not ended");
-                    return Err(RunError::TimedOut);
+                    Err(RunError::TimedOut)
                 }
             };
-            return Err(RunError::TimedOut);
         };
         let exit = exit.map_err(RunError::Io)?;
         // What was kept is the caller's alone again.
