@@ -50,7 +50,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,7 +58,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
-use super::renewal;
+use super::renewal::{self, Renewed};
 use super::term::{Term, is_gone, touch};
 
 /// For how long a lease is valid if it is not renewed, for all that share a file system.
@@ -157,7 +157,8 @@ impl Lease {
     ) -> io::Result<Self> {
         let term = Arc::new(Term::new(file, length, started));
         let lease = Self { folder, term };
-        renewal::begin(&lease.term)?;
+        let device = fs::metadata(parent(&lease.folder))?.dev();
+        renewal::begin(device, Arc::clone(&lease.term) as Arc<dyn Renewed>)?;
         Ok(lease)
     }
 

@@ -1,55 +1,67 @@
-//! The thread that renews all leases of this process, which is there while there are any.
+//! The threads that renew all leases of this process: one for each file system that has some, and
+//! for as long as it has.
+//!
+//! A file system that does not answer keeps its own thread waiting, and nobody else.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{io, thread};
 
-use super::term::Term;
+/// Something that is renewed again and again.
+pub(super) trait Renewed: Send + Sync {
+    /// When that is to be done next; `None` when there is no use in it any more.
+    fn next(&self) -> Option<Instant>;
 
-static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals {
-    terms: Vec::new(),
-    has_thread: false,
-});
-/// Tells the thread that there are others now.
-static CHANGED: Condvar = Condvar::new();
-
-struct Renewals {
-    terms: Vec<Arc<Term>>,
-    has_thread: bool,
+    fn renew(&self);
 }
 
-/// From now on this one is renewed.
-pub(super) fn begin(term: &Arc<Term>) -> io::Result<()> {
+/// By the numbers of devices: each that is there has a thread.
+type Renewals = BTreeMap<u64, Vec<Arc<dyn Renewed>>>;
+
+static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals::new());
+/// Tells the threads that there are others now.
+static CHANGED: Condvar = Condvar::new();
+
+/// From now on this one is renewed, which lies on that device.
+pub(super) fn begin(device: u64, renewed: Arc<dyn Renewed>) -> io::Result<()> {
     let mut renewals = renewals();
-    if !renewals.has_thread {
+    if !renewals.contains_key(&device) {
         let thread = thread::Builder::new().name("apptainer-leases".to_owned());
-        thread.spawn(run)?;
-        renewals.has_thread = true;
+        thread.spawn(move || run(device))?;
     }
-    renewals.terms.push(Arc::clone(term));
+    renewals.entry(device).or_default().push(renewed);
     CHANGED.notify_all();
     Ok(())
 }
 
 /// From now on it is not, but for once if that is being done.
-pub(super) fn end(term: &Arc<Term>) {
-    renewals().terms.retain(|other| !Arc::ptr_eq(other, term));
+pub(super) fn end<T: Renewed>(renewed: &Arc<T>) {
+    let is_other =
+        |other: &Arc<dyn Renewed>| !std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(renewed));
+    for of_device in renewals().values_mut() {
+        of_device.retain(is_other);
+    }
     CHANGED.notify_all();
 }
 
-fn run() {
+fn run(device: u64) {
     let mut renewals = renewals();
-    while !renewals.terms.is_empty() {
+    loop {
+        let Some(all) = renewals.get(&device).filter(|all| !all.is_empty()) else {
+            renewals.remove(&device);
+            return;
+        };
         let now = Instant::now();
-        let due = renewals.due(now);
+        let due = due(all, now);
         if !due.is_empty() {
-            // A file system may keep us waiting: nobody else has to.
+            // The file system may keep us waiting: nobody else has to.
             drop(renewals);
-            for term in due {
-                term.renew();
+            for renewed in due {
+                renewed.renew();
             }
             renewals = self::renewals();
-        } else if let Some(next) = renewals.next() {
+        } else if let Some(next) = all.iter().filter_map(|renewed| renewed.next()).min() {
             let pause = next.saturating_duration_since(now);
             let waited = CHANGED.wait_timeout(renewals, pause);
             renewals = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -58,23 +70,76 @@ fn run() {
             renewals = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
-    renewals.has_thread = false;
 }
 
-impl Renewals {
-    fn due(&self, now: Instant) -> Vec<Arc<Term>> {
-        let terms = self.terms.iter();
-        terms
-            .filter(|term| term.next().is_some_and(|next| next <= now))
-            .cloned()
-            .collect()
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.terms.iter().filter_map(|term| term.next()).min()
-    }
+fn due(all: &[Arc<dyn Renewed>], now: Instant) -> Vec<Arc<dyn Renewed>> {
+    all.iter()
+        .filter(|renewed| renewed.next().is_some_and(|next| next <= now))
+        .cloned()
+        .collect()
 }
 
 fn renewals() -> MutexGuard<'static, Renewals> {
     RENEWALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// On a file system that answers when it is told to.
+    struct Slow {
+        due: Instant,
+        asked: Sender<()>,
+        answer: Mutex<Receiver<()>>,
+    }
+
+    impl Renewed for Slow {
+        fn next(&self) -> Option<Instant> {
+            Some(self.due)
+        }
+
+        fn renew(&self) {
+            let _ = self.asked.send(());
+            let _ = self.answer.lock().unwrap().recv_timeout(LONG);
+        }
+    }
+
+    fn slow() -> (Arc<Slow>, Receiver<()>, Sender<()>) {
+        let (asked, is_asked) = channel();
+        let (answers, answer) = channel();
+        let answer = Mutex::new(answer);
+        let due = Instant::now();
+        (Arc::new(Slow { due, asked, answer }), is_asked, answers)
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_answer_keeps_no_other_waiting() {
+        let (hanging, hangs, go_on) = slow();
+        let (other, is_renewed, answers) = slow();
+        begin(u64::MAX, Arc::clone(&hanging) as Arc<dyn Renewed>).unwrap();
+        hangs.recv_timeout(LONG).unwrap();
+        begin(u64::MAX - 1, Arc::clone(&other) as Arc<dyn Renewed>).unwrap();
+        for _ in 0..3 {
+            is_renewed.recv_timeout(LONG / 2).unwrap();
+            answers.send(()).unwrap();
+        }
+        end(&hanging);
+        end(&other);
+        drop((go_on, answers));
+        // What has nothing to do any more ends.
+        let began = Instant::now();
+        while [u64::MAX, u64::MAX - 1]
+            .iter()
+            .any(|device| renewals().contains_key(device))
+        {
+            assert!(began.elapsed() < LONG);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }

@@ -9,6 +9,8 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
+use super::renewal::Renewed;
+
 /// A lease's file, and until when it is ours if it is not renewed.
 #[derive(Debug)]
 pub(super) struct Term {
@@ -48,13 +50,25 @@ impl Term {
         renewed.is_some_and(|renewed| self.covers(renewed))
     }
 
-    /// When it is to be renewed; `None` when it is lost.
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// Whether a renewal at that moment still counts. To us it ends before it does to the others,
+    /// for clocks do not run quite alike, and some file systems count in whole seconds.
+    fn covers(&self, renewed: Instant) -> bool {
+        renewed.elapsed() < self.length * 5 / 6
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Renewed for Term {
+    /// `None` when it is lost.
+    fn next(&self) -> Option<Instant> {
         let state = self.state();
         state.renewed.map(|_| state.next)
     }
 
-    pub(super) fn renew(&self) {
+    fn renew(&self) {
         let started = Instant::now();
         let renewed = touch(&self.file);
         let mut state = self.state();
@@ -74,16 +88,6 @@ impl Term {
                 state.next = Instant::now() + self.length / 12;
             }
         }
-    }
-
-    /// Whether a renewal at that moment still counts. To us it ends before it does to the others,
-    /// for clocks do not run quite alike, and some file systems count in whole seconds.
-    fn covers(&self, renewed: Instant) -> bool {
-        renewed.elapsed() < self.length * 5 / 6
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,7 @@ struct Orphan {
     /// When to kill what is left, while that has not been done.
     deadline: Option<Instant>,
     /// Dropped when the process has ended.
-    _kept: Vec<Box<dyn Any + Send>>,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 struct Reaper {
@@ -39,7 +39,7 @@ pub(super) fn adopt(child: Child, was_killed: bool, kept: Vec<Box<dyn Any + Send
         child,
         was_killed,
         deadline,
-        _kept: kept,
+        kept,
     };
     let mut reaper = REAPER
         .get_or_init(Mutex::default)
@@ -79,7 +79,9 @@ fn run(received: &Receiver<Orphan>, mut woken: PipeReader) {
             let _ = woken.read(&mut bytes);
         }
         orphans.extend(received.try_iter());
-        orphans.retain_mut(|orphan| !settle(orphan));
+        for orphan in orphans.extract_if(.., settle) {
+            let_go(orphan.kept);
+        }
         // What has ended and cannot be reaped is held by a debugger, and its pidfd
         // stays ready until that lets go.
         let has_ended = |orphan: &Orphan| orphan.child.pidfd().has_ended().unwrap_or(false);
@@ -103,6 +105,17 @@ fn wait(orphans: &[Orphan], woken: &PipeReader) -> bool {
     polled[0].any().unwrap_or(false)
 }
 
+/// Drops what a process was kept for: that may take away whole trees of files, and nobody else
+/// waits for it.
+fn let_go(kept: Vec<Box<dyn Any + Send>>) {
+    if kept.is_empty() {
+        return;
+    }
+    let dropping = thread::Builder::new().name("apptainer-dropper".into());
+    // Where no thread can be had it is dropped here.
+    let _ = dropping.spawn(move || drop(kept));
+}
+
 /// Does what is due for a process; says whether it is done with.
 fn settle(orphan: &mut Orphan) -> bool {
     match end::reap(&mut orphan.child, orphan.was_killed) {
@@ -121,5 +134,44 @@ fn settle(orphan: &mut Orphan) -> bool {
             tracing::warn!(%error, pid = orphan.child.pid(), "cannot wait for a dropped process");
             true
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use apptainer_sys::process::Spawn;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    struct OnDrop<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    fn adopt_true(kept: impl FnMut() + Send + 'static) {
+        let child = Spawn::new("/bin/true").spawn().unwrap();
+        adopt(child, false, vec![Box::new(OnDrop(kept))]);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_another_process_was_kept_for() {
+        let (go_on, waits) = channel::<()>();
+        let (begun, has_begun) = channel();
+        adopt_true(move || {
+            begun.send(()).unwrap();
+            let _ = waits.recv_timeout(LONG);
+        });
+        has_begun.recv_timeout(LONG).unwrap();
+        let (dropped, is_dropped) = channel();
+        adopt_true(move || dropped.send(()).unwrap());
+        is_dropped.recv_timeout(LONG / 2).unwrap();
+        drop(go_on);
     }
 }

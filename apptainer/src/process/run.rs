@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use apptainer_sys::exit::Failure;
 use apptainer_sys::process::{Exit, Session, Signal, Spawn, SpawnError, SpawnStage, Stdio};
@@ -15,6 +16,10 @@ use tokio::time::Instant;
 
 use super::{OnDrop, Running, Tail, read_available};
 use crate::error::ApptainerFailure;
+
+/// How long a program may take to end once it has been killed: with its payload, and then with
+/// all of it.
+const KILLING: Duration = Duration::from_secs(10);
 
 /// How a program is run.
 pub(crate) struct Run<'a> {
@@ -108,8 +113,17 @@ impl Run<'_> {
         };
         let followed = follow(&mut running, &mut output, self.heard);
         let Ok(exit) = tokio::time::timeout_at(self.deadline, followed).await else {
-            running.kill().await.map_err(RunError::Io)?;
-            return Err(RunError::TimedOut);
+            // What does not end even so, as where a file system does not answer, is left to the
+            // reaper.
+            return match tokio::time::timeout(KILLING, running.kill()).await {
+                Ok(Err(error)) => Err(RunError::Io(error)),
+                Ok(Ok(_)) => Err(RunError::TimedOut),
+                Err(_) => {
+                    let program = program.display();
+                    tracing::warn!(%program, "a program that was killed has not ended");
+                    Err(RunError::TimedOut)
+                }
+            };
         };
         let exit = exit.map_err(RunError::Io)?;
         // What was kept is the caller's alone again.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::image::ReferenceError;
 
@@ -152,6 +153,17 @@ pub enum DefinitionError {
         pattern: String,
         /// What the shell said.
         message: String,
+    },
+    /// The shell does not get done with it.
+    #[error(
+        "expand {pattern:?} in %files: that took longer than {limit:?}, and was killed; see \
+         whether it runs a program that waits for something"
+    )]
+    PatternTimedOut {
+        /// What is to be expanded.
+        pattern: String,
+        /// How long it might take.
+        limit: Duration,
     },
     /// No file can go to this place in an image.
     #[error(

@@ -36,7 +36,7 @@ pub enum ExportMode {
     /// hard link, else a copy.
     ///
     /// A hard link is another name for the same file, so it is made only of a file that nobody
-    /// may write to, as those in the store are (mode 0444). Who owns it can change that: to
+    /// may write to, as those in the store are (mode 0555). Who owns it can change that: to
     /// write to the exported file then is to damage the store.
     #[default]
     Cheapest,

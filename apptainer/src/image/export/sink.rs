@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sha2::{Digest, Sha256};
+use crate::image::digest::Hash;
 
 /// Whether work on another thread is to end.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ impl Drop for StopOnDrop {
 /// Passes bytes on to `W`, and knows their number and hash.
 pub(super) struct Sink<W> {
     inner: W,
-    hash: Sha256,
+    hash: Hash,
     length: u64,
     stop: Stop,
 }
@@ -51,14 +51,14 @@ impl<W: Write> Sink<W> {
     pub(super) fn new(inner: W, stop: &Stop) -> Self {
         Self {
             inner,
-            hash: Sha256::new(),
+            hash: Hash::like(None),
             length: 0,
             stop: stop.clone(),
         }
     }
 
     pub(super) fn finish(self) -> (W, Blob) {
-        let digest = digest(&self.hash.finalize());
+        let digest = self.hash.finish();
         let size = self.length;
         (self.inner, Blob { digest, size })
     }
@@ -81,18 +81,10 @@ impl<W: Write> Write for Sink<W> {
 impl Blob {
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self {
-            digest: digest(&Sha256::digest(bytes)),
+            digest: Hash::of(None, bytes),
             size: bytes.len() as u64,
         }
     }
-}
-
-fn digest(hash: &[u8]) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::from("sha256:"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

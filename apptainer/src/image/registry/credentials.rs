@@ -49,7 +49,8 @@ pub(super) enum Credential {
 ///    `SINGULARITY_DOCKER_USERNAME` and `SINGULARITY_DOCKER_PASSWORD`, for any registry.
 ///    Apptainer 1.4 gives all three to whichever registry it is told to pull from. Of those
 ///    with its own prefix users expect that. The others are common where programs log in to
-///    Docker Hub, and a name that somebody else chose must not carry them elsewhere.
+///    Docker Hub, and a name that somebody else chose must not carry them elsewhere. Mirrors
+///    are given none of them.
 /// 3. A file that was named: by the program, or else by `APPTAINER_AUTH_FILE` or
 ///    `SINGULARITY_AUTH_FILE`. It must be there, and no file is read after it.
 /// 4. `docker-config.json` in Apptainer's configuration directory.
@@ -70,6 +71,9 @@ pub(super) struct Sources {
     pub(super) config_dir: Option<PathBuf>,
     /// The variables.
     pub(super) environment: Environment,
+    /// Whether credentials in variables count: they do not say whose they are, so nobody is
+    /// given them but a registry that a reference names.
+    pub(super) has_variables: bool,
     /// How long a helper may take. One that hangs is killed then, which may take four seconds
     /// more.
     pub(super) helper_limit: Duration,
@@ -86,6 +90,7 @@ impl Sources {
             auth_file: None,
             config_dir: Some(config_dir.into()),
             environment: Environment::of_this_process(),
+            has_variables: true,
             helper_limit: Self::HELPER_LIMIT,
         }
     }
@@ -132,7 +137,9 @@ pub(super) async fn find(
     if let Some((_, given)) = key::closest(&sources.given, registry, repository) {
         return Ok(given.clone());
     }
-    if let Some(credential) = variables::login(&sources.environment, registry)? {
+    if sources.has_variables
+        && let Some(credential) = variables::login(&sources.environment, registry)?
+    {
         tracing::debug!(registry, "credentials are in the environment");
         return Ok(credential);
     }

@@ -24,6 +24,8 @@ pub(in crate::image) struct Session {
     /// Where it really is.
     pub(super) host: String,
     repository: String,
+    /// Whether it was asked for by name, and is no mirror.
+    is_named: bool,
     is_encrypted: bool,
     authorization: Mutex<Option<Authorization>>,
 }
@@ -62,6 +64,7 @@ impl Session {
         let is_encrypted = !no_https && !client.registries().speaks_http(registry);
         let certificates = client.registries().certificates();
         Ok(Self {
+            is_named: true,
             client: client.clone(),
             http: http::client(&certificates, host).await?,
             registry: registry.to_owned(),
@@ -69,6 +72,19 @@ impl Session {
             repository: repository.to_owned(),
             is_encrypted,
             authorization: Mutex::default(),
+        })
+    }
+
+    /// The same with a mirror.
+    pub(in crate::image) async fn with_mirror(
+        client: &Apptainer,
+        mirror: &str,
+        repository: &str,
+    ) -> Result<Self, RegistryError> {
+        let session = Self::new(client, mirror, repository, false).await?;
+        Ok(Self {
+            is_named: false,
+            ..session
         })
     }
 
@@ -180,7 +196,9 @@ impl Session {
             response.map_err(|error| transport(host, &error))
         };
         let mut response = send().await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        // Who is redirected to has no say in where credentials go.
+        let is_its_own = response.url().origin() == url.origin();
+        if is_its_own && response.status() == StatusCode::UNAUTHORIZED {
             let asked = Asked {
                 http: &self.http,
                 host,
@@ -202,7 +220,8 @@ impl Session {
     }
 
     async fn credential(&self) -> Result<Credential, RegistryError> {
-        let sources = self.client.registries().credentials(&self.client);
+        let mut sources = self.client.registries().credentials(&self.client);
+        sources.has_variables = self.is_named;
         match credentials::find(&sources, &self.registry, &self.repository).await {
             // Such a file may have come with a home directory from another machine.
             Err(error @ CredentialError::HelperMissing { .. }) => {

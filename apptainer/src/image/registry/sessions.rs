@@ -27,7 +27,7 @@ impl Sessions {
         let repository = image.repository();
         let mut mirrors = Vec::new();
         for mirror in client.registries().mirrors(image.registry()) {
-            mirrors.push(Session::new(client, mirror, repository, false).await?);
+            mirrors.push(Session::with_mirror(client, mirror, repository).await?);
         }
         let registry = Session::new(client, image.registry(), repository, no_https).await?;
         Ok(Self { mirrors, registry })

@@ -1,5 +1,8 @@
 use std::convert::Infallible;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use super::*;
@@ -90,21 +93,73 @@ async fn what_it_says_is_heard_while_it_runs() {
 async fn dropped_midway_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pid");
-    let script = format!(
-        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 300",
-        path.display()
-    );
-    let started = async {
-        loop {
-            if let Ok(text) = fs::read_to_string(&path) {
-                return PidFd::open(pid(&text)).unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let script = sleep_with_pid_in(&path);
     let program = tokio::select! {
-        program = started => program,
+        started = pid_in(&path) => PidFd::open(started).unwrap(),
         done = run(&script, LONG) => panic!("{done:?}"),
     };
     assert!(program.wait_ended(Some(LONG)).unwrap());
+}
+
+/// A script that says in a file which process it is.
+fn sleep_with_pid_in(path: &Path) -> String {
+    let path = path.display();
+    format!("echo $$ > {path}.new; mv {path}.new {path}; exec sleep 300")
+}
+
+async fn pid_in(path: &Path) -> Pid {
+    loop {
+        if let Ok(text) = fs::read_to_string(path) {
+            return pid(&text);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+const DEBUGGED: &str = "APPTAINER_TESTS_DEBUGGED";
+
+/// Not a test: a debugger, which holds a process until it ends itself.
+#[test]
+#[ignore = "run by a test, as a process of its own"]
+fn debugger() {
+    let Ok(debugged) = std::env::var(DEBUGGED) else {
+        return;
+    };
+    let debugged = nix::unistd::Pid::from_raw(debugged.parse().unwrap());
+    let seized = nix::sys::ptrace::seize(debugged, nix::sys::ptrace::Options::empty());
+    println!("\nseized {}", seized.is_ok());
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+/// One for a process, and whether it has that: users may not be let.
+fn debug(program: Pid) -> (Child, bool) {
+    let mut debugger = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::run::tests::debugger"])
+        .args(["--ignored", "--nocapture"])
+        .env(DEBUGGED, program.to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(debugger.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| line.unwrap().strip_prefix("seized ").map(str::to_owned));
+    (debugger, said.unwrap() == "true")
+}
+
+#[tokio::test]
+async fn what_does_not_end_though_it_is_killed_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pid");
+    let script = sleep_with_pid_in(&path);
+    let debugging = async {
+        let debugger = debug(pid_in(&path).await);
+        // From now on all deadlines pass at once.
+        tokio::time::pause();
+        debugger
+    };
+    let ((mut debugger, is_held), ended) = tokio::join!(debugging, run(&script, LONG));
+    assert!(matches!(ended, Err(RunError::TimedOut)), "{ended:?}");
+    let is_there = debugger.try_wait().unwrap().is_none();
+    let _ = debugger.kill();
+    debugger.wait().unwrap();
+    assert!(is_there || !is_held, "it was waited for");
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use apptainer::image::{ImageError, RegistryError};
 use fixtures::{Authority, EncryptedServer, Request, Server, respond};
 
-use super::{LIMIT, drip, of_registry, refusal, refusal_at, refusal_with, without_end};
+use super::{
+    LIMIT, drip, of_registry, refusal, refusal_at, refusal_with, with_layer_of_1000, without_end,
+};
 
 /// A registry that lets nobody in who has no token, which it gives out itself at `/token`.
 fn with_tokens(
@@ -84,6 +86,27 @@ async fn a_token_without_end() {
         }
     );
     assert!(is_it, "{error:?}");
+}
+
+#[tokio::test]
+async fn where_it_redirects_to_wants_the_password_sent_elsewhere() {
+    let thief = Server::start(|_, stream| respond(stream, "200 OK", "", r#"{"token":"a"}"#));
+    let realm = format!(
+        "WWW-Authenticate: Bearer realm=\"http://{}/token\"\r\n",
+        thief.host()
+    );
+    let elsewhere = Server::start(move |_, stream| respond(stream, "401 Unauthorized", &realm, ""));
+    let location = format!("Location: http://{}/blob\r\n", elsewhere.host());
+    let server = with_layer_of_1000(move |_, stream| {
+        respond(stream, "307 Temporary Redirect", &location, "")
+    });
+    let error = refusal_with(&server, "a:1", LIMIT, |builder| {
+        builder.login(server.host(), "tester", "secret")
+    });
+    let error = error.await;
+    assert!(error.is_unauthorized(), "{error:?}");
+    assert!(!elsewhere.requests().is_empty());
+    assert_eq!(thief.requests().len(), 0);
 }
 
 #[tokio::test]

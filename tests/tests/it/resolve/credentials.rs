@@ -13,6 +13,7 @@ use super::before;
 
 const REFERENCE: &str = "APPTAINER_TESTS_REFERENCE";
 const AUTH_FILE: &str = "APPTAINER_TESTS_AUTH_FILE";
+const MIRROR: &str = "APPTAINER_TESTS_MIRROR";
 
 /// Asks a registry that wants a login for an image.
 async fn get(settings: impl FnOnce(Builder, &str) -> Builder) -> Result<(), ImageError> {
@@ -123,6 +124,50 @@ async fn a_login_that_a_helper_keeps() {
     assert!(output.status.success(), "{said}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
     assert!(!run(&std::env::var("PATH").unwrap()).status.success());
+}
+
+/// Not a test: a program with credentials in its environment, and a mirror.
+#[tokio::test]
+#[ignore = "run by a test, as a process of its own"]
+async fn with_variables() {
+    let [Ok(reference), Ok(mirror)] = [REFERENCE, MIRROR].map(std::env::var) else {
+        return;
+    };
+    let parsed: apptainer::image::Reference = reference.parse().unwrap();
+    let registry = parsed.registry().unwrap();
+    let world = World::with(|builder| {
+        let builder = builder.http_registry(registry).http_registry(&mirror);
+        builder.mirror(registry, &mirror)
+    });
+    let world = world.await;
+    world.client().image(reference).await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_mirror_is_not_given_what_the_environment_has_for_the_registry() {
+    let registry = Registry::start(Login::Required);
+    registry.push(&busybox_archive(), "busybox:1");
+    let mirror = Server::start(|_, stream| {
+        let wanted = "WWW-Authenticate: Basic realm=\"tests\"\r\n";
+        respond(stream, "401 Unauthorized", wanted, "")
+    });
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let name = "resolve::credentials::with_variables";
+    program
+        .args([name, "--exact", "--ignored", "--nocapture"])
+        .env("APPTAINER_DOCKER_USERNAME", "tester")
+        .env("APPTAINER_DOCKER_PASSWORD", "secret")
+        .env(REFERENCE, registry.reference("busybox:1"))
+        .env(MIRROR, mirror.host());
+    let output = program.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    let requests = mirror.requests();
+    assert!(!requests.is_empty());
+    let is_told = |request: &Request| request.header("Authorization").is_some();
+    assert!(!requests.iter().any(is_told), "{requests:?}");
 }
 
 #[tokio::test]

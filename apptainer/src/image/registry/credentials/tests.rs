@@ -52,6 +52,7 @@ impl Home {
                 let found = variables.iter().find(|(other, _)| other == name);
                 found.map(|(_, path)| path.into())
             }),
+            has_variables: true,
             helper_limit: Sources::HELPER_LIMIT,
         }
     }
