@@ -334,7 +334,7 @@ async fn what_a_killed_build_left_of_other_users_is_removed() {
     if !is_root {
         make.args(["--user", "--map-root-user", "--map-auto"]);
     }
-    let made = make
+    let status = make
         .args([
             "sh",
             "-c",
