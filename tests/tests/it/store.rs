@@ -342,7 +342,7 @@ async fn what_a_killed_build_left_of_other_users_is_removed() {
         ])
         .current_dir(&left)
         .status();
-    assert!(made.unwrap().success());
+    assert!(status.unwrap().success());
     if !is_root {
         assert!(
             fs::read_dir(left.join("d")).is_err(),
