@@ -14,6 +14,7 @@ use super::digest::Hash;
 use super::layout::{Layout, link};
 use super::make::Making;
 use super::patience::Patience;
+use super::redact::redacted;
 use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
 use super::store::{Holder, Root, Turn, store_error};
 use super::{ImageError, OciReference, Options, Phase, Platform, RegistryError};
@@ -115,7 +116,7 @@ impl Options {
         let ask = || UrlFile::ask(&self.client, url);
         let file = work.patience.ask(ask).await?;
         self.listener.enter(Phase::Fetching);
-        self.listener.fetch([(url.to_owned(), None)]);
+        self.listener.fetch([(redacted(url), None)]);
         let told = |bytes| self.listener.fetched(0, bytes);
         let held: Held = Arc::clone(work.scratch) as Held;
         let download = Download::Url(&file);

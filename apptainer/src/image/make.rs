@@ -152,8 +152,7 @@ impl Options {
         }
         match reference.scheme() {
             Some(Scheme::Http | Scheme::Https) => {
-                self.fetch_file(&reference.to_string(), &work, &target)
-                    .await
+                self.fetch_file(&reference.url(), &work, &target).await
             }
             Some(scheme) if scheme.is_local() => {
                 let _slot = self.slot(reference, &making.root).await?;

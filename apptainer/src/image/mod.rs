@@ -17,6 +17,7 @@ mod options;
 mod patience;
 mod platform;
 mod progress;
+mod redact;
 mod reference;
 pub(crate) mod registry;
 mod resolve;

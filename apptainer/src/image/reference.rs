@@ -6,14 +6,17 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::digest::Hash;
+use super::redact::redacted;
 use super::{OciReference, OciReferenceError};
 
 /// The name of an image: a URI, or a path.
 ///
 /// What names an image in a registry is kept spelt out: `docker://alpine` and
 /// `docker://docker.io/library/alpine:latest` are equal, and displayed as the latter.
-/// Everything else is kept as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Everything else is kept as it was written. What lets somebody in is not displayed: a user and
+/// password in a URL, and the values of its query.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     kind: Kind,
 }
@@ -126,7 +129,7 @@ impl Reference {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
-        let shown = || text.to_string_lossy().into_owned();
+        let shown = || redacted(&text.to_string_lossy());
         for (scheme, prefix) in Scheme::ALL {
             let Some(rest) = text.as_bytes().strip_prefix(prefix.as_bytes()) else {
                 continue;
@@ -236,13 +239,36 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Oci { scheme, image } => write!(f, "{}{image}", scheme.prefix()),
-            Kind::Uri { scheme, rest } => write!(f, "{}{}", scheme.prefix(), rest.display()),
+            Kind::Uri { scheme, rest } if scheme.is_local() => {
+                write!(f, "{}{}", scheme.prefix(), rest.display())
+            }
+            Kind::Uri { .. } => f.write_str(&redacted(&self.url())),
             Kind::Path(path) => write!(f, "{}", path.display()),
         }
     }
 }
 
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reference").field(&self.to_string()).finish()
+    }
+}
+
 impl Reference {
+    /// As it was written, with what lets somebody in: for who is asked, and nobody else.
+    pub(super) fn url(&self) -> String {
+        self.to_word(false).to_string_lossy().into_owned()
+    }
+
+    /// What may be kept of a URL, and is another for each.
+    pub(super) fn fingerprint(&self) -> String {
+        let (url, shown) = (self.url(), self.to_string());
+        if url == shown {
+            return shown;
+        }
+        format!("{shown} {}", Hash::of(None, url.as_bytes()))
+    }
+
     /// What decides which image it is: the same for references that cannot differ.
     pub(super) fn identity(&self) -> OsString {
         self.word(OciReference::identity)
@@ -382,6 +408,25 @@ mod tests {
     }
 
     #[test]
+    fn what_lets_somebody_in_is_kept_to_oneself() {
+        let parse = |text: &str| Reference::parse(text).unwrap();
+        let [one, other] = ["one", "other"].map(|word| {
+            let text = format!("https://user:{word}@a.b/c.sif?sig={word}");
+            let reference = parse(&text);
+            let kept = reference.fingerprint();
+            let shown = format!("{reference} {reference:?} {kept}");
+            assert!(!shown.contains(word), "{shown}");
+            assert_eq!(reference.url(), text);
+            kept
+        });
+        assert_ne!(one, other);
+        let plain = parse("https://a.b/c.sif");
+        assert_eq!(plain.fingerprint(), "https://a.b/c.sif");
+        let error = Reference::parse("ftp://user:word@a.b/c").unwrap_err();
+        assert!(!error.to_string().contains("word"), "{error}");
+    }
+
+    #[test]
     fn a_local_source_ends_where_its_tag_begins() {
         let source = |text: &str| Reference::parse(text).unwrap().local_source();
         assert_eq!(source("oci:/a/b:latest"), Some("/a/b/index.json".into()));
@@ -398,7 +443,11 @@ mod tests {
         ) {
             let scheme = if has_scheme { scheme.1 } else { "" };
             if let Ok(reference) = Reference::parse(format!("{scheme}{rest}")) {
-                prop_assert_eq!(Reference::parse(reference.to_string()), Ok(reference));
+                let again = Reference::parse(reference.to_string()).unwrap();
+                prop_assert_eq!(again.to_string(), reference.to_string());
+                if reference.url() == reference.to_string() {
+                    prop_assert_eq!(again, reference);
+                }
             }
         }
 

@@ -269,11 +269,12 @@ impl Options {
             });
             return answer.await;
         }
-        let uri = reference.to_string();
+        let uri = reference.fingerprint();
         let time = now_millis();
         if matches!(reference.scheme(), Some(Scheme::Http | Scheme::Https)) {
             let patience = self.patience(reference);
-            let file = patience.ask(|| UrlFile::ask(&self.client, &uri));
+            let url = reference.url();
+            let file = patience.ask(|| UrlFile::ask(&self.client, &url));
             if let Some(validator) = file.await?.validator {
                 let source = Source::Url {
                     url: uri,

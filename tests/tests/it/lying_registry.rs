@@ -370,6 +370,49 @@ async fn a_layer_that_goes_on_after_its_end() {
 }
 
 #[tokio::test]
+async fn a_url_that_is_a_secret_is_neither_told_nor_kept() {
+    let content = std::fs::read(fixtures::busybox_sif()).unwrap();
+    // Signed for GET alone.
+    let server = Server::start(move |request, stream| match request.method.as_str() {
+        "GET" => respond(stream, "200 OK", "ETag: \"a\"\r\n", &content),
+        _ => respond(stream, "403 Forbidden", "", ""),
+    });
+    let url = |host: &str| format!("http://user:hunter2@{host}/a.sif?sig=hunter2&t=hunter2");
+    let world = World::new().await;
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keep = std::sync::Arc::clone(&told);
+    let image = world.client().image(url(&server.host()));
+    let image = image.on_progress(move |progress| {
+        keep.lock().unwrap().push(format!("{progress:?}"));
+    });
+    let image = image.await.unwrap();
+    let asked = server.requests();
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.path.contains("sig=hunter2"))
+    );
+    let mut shown = told.lock().unwrap().clone();
+    assert!(!shown.is_empty());
+    shown.push(format!("{image:?}"));
+    // Nobody listens there.
+    let error = world.client().image(url("127.0.0.1:1")).retries(0).await;
+    let error = error.unwrap_err();
+    shown.push(format!("{error} {error:?}"));
+    for text in shown {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let found = std::process::Command::new("grep")
+        .args(["-r", "-l", "--include=*.json", "hunter2"])
+        .arg(world.client().store_dir())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    drop(image);
+    world.finish();
+}
+
+#[tokio::test]
 async fn a_mirror_that_sends_half_of_something_else() {
     let registry = Registry::start(Login::None);
     registry.push(&busybox_archive(), "busybox:1");

@@ -10,7 +10,7 @@ use apptainer_sys::process::{Exit, SpawnError};
 use apptainer_sys::sif::{FsType, SifError};
 
 use crate::error::ApptainerFailure;
-use crate::image::ReferenceError;
+use crate::image::{CredentialError, ReferenceError};
 
 /// An image could not be exported. The target is as it was, and so is the store.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum ExportError {
     /// The text names no image.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// Where the registry's credentials are kept cannot be read.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// Images are not pushed there.
     #[error("push an image to {reference}: only oras:// and library:// take SIF files")]
     NotPushable {

@@ -4,15 +4,19 @@ use std::ffi::OsStr;
 use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use apptainer_sys::Feature;
 use apptainer_sys::command::{self, GlobalOptions, Verbosity};
 use apptainer_sys::process::Stdio;
 use tokio::time::Instant;
 
 use super::ExportError;
+use super::error::write_error;
 use super::run::run;
 use crate::image::patience::pauses;
+use crate::image::registry::Login;
 use crate::image::{Image, Reference, ReferenceError, Scheme, deadline};
 
 /// An image on its way to a registry: await it.
@@ -31,8 +35,12 @@ pub struct Push {
 
 impl Image {
     /// Pushes the image's SIF file, as it is, to an OCI registry (`oras://HOST/NAME:TAG`), or
-    /// to a library (`library://..`), with the logins that `apptainer registry login` and
-    /// `apptainer remote login` keep.
+    /// to a library (`library://..`): to a registry with the credentials that an image would be
+    /// fetched from it with, to a library with those that `apptainer remote login` keeps.
+    ///
+    /// It is Apptainer that does so: it knows the machine's certificate authorities alone, those
+    /// of [`certificate_authority`](crate::Builder::certificate_authority) only where
+    /// `SSL_CERT_FILE` names them too.
     ///
     /// ```no_run
     /// # async fn example(image: apptainer::Image) -> Result<(), apptainer::Error> {
@@ -123,6 +131,24 @@ impl Push {
         let no_https = self.no_https || reference.registry().is_some_and(is_plain);
         let mut push = command::Push::new(sif, reference.to_word(no_https));
         push.no_https(no_https).allow_unsigned(self.allow_unsigned);
+        let login = match reference.oci() {
+            Some(image) => Login::find(client, image).await?,
+            None => None,
+        };
+        let takes_file = client.install().has(Feature::Authfile);
+        let file = match &login {
+            Some(login) if takes_file => {
+                let file = login.write().await;
+                Some(Arc::new(file.map_err(write_error(&std::env::temp_dir()))?))
+            }
+            _ => None,
+        };
+        if let Some(file) = &file {
+            push.authfile(file.path());
+        }
+        // In a version that takes no file.
+        let variables = login.as_ref().filter(|_| !takes_file);
+        let variables = variables.and_then(Login::basic);
         let global = GlobalOptions {
             verbosity: Verbosity::Normal,
             ..GlobalOptions::silent()
@@ -130,9 +156,13 @@ impl Push {
         let make = || {
             let mut spawn = client.invocation(&global, &push)?;
             spawn.stdout(Stdio::Null);
+            if let Some((username, password)) = variables {
+                spawn.set_env("APPTAINER_DOCKER_USERNAME", username);
+                spawn.set_env("APPTAINER_DOCKER_PASSWORD", password);
+            }
             Ok(spawn)
         };
-        let ended = run(client.install().program(), make, ()).await?;
+        let ended = run(client.install().program(), make, file.clone()).await?;
         if ended.exit.success() {
             return Ok(());
         }

@@ -19,6 +19,7 @@ use super::environment::Environment;
 use crate::blocking::blocking;
 
 pub use error::{CredentialError, HelperProblem};
+pub(super) use key::DOCKER_HUB;
 pub(super) use secret::Secret;
 
 /// Who one is to a registry.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::RegistryError;
@@ -18,6 +18,7 @@ use super::session::Session;
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::image::digest::Hash;
+use crate::image::redact::redacted;
 
 /// A file that is fetched from a server.
 #[derive(Debug)]
@@ -71,15 +72,25 @@ impl UrlFile {
         apptainer: &Apptainer,
         address: &str,
     ) -> Result<Self, RegistryError> {
-        let url = url(address, address)?;
+        let url = url(&redacted(address), address)?;
         let host = match (url.host_str(), url.port()) {
             (Some(name), Some(port)) => format!("{name}:{port}"),
             (name, _) => name.unwrap_or_default().to_owned(),
         };
         let certificates = apptainer.registries().certificates();
         let http = http::client(&certificates, &host).await?;
-        let response = http.head(url.clone()).send().await;
-        let response = response.map_err(|error| transport(&host, &error))?;
+        let send = async |request: RequestBuilder| {
+            let response = request.send().await;
+            response.map_err(|error| transport(&host, &error))
+        };
+        let mut response = send(http.head(url.clone())).await?;
+        if matches!(
+            response.status(),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+        ) {
+            // A URL may be signed for GET alone. What comes is not read.
+            response = send(http.get(url.clone())).await?;
+        }
         let headers = response.headers();
         let validator = headers.get(ETAG).or(headers.get(LAST_MODIFIED));
         let validator = validator.and_then(|value| value.to_str().ok());
@@ -132,7 +143,7 @@ impl Download<'_> {
     fn what(&self) -> String {
         match self {
             Self::Blob(_, blob) => format!("the blob {}", blob.digest),
-            Self::Url(file) => format!("the file {}", file.url),
+            Self::Url(file) => format!("the file {}", redacted(file.url.as_str())),
         }
     }
 

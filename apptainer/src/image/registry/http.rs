@@ -12,6 +12,7 @@ use super::RegistryError;
 use super::certificates::{self, Certificates};
 use super::error::short;
 use crate::blocking::blocking;
+use crate::image::redact::redacted;
 
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -40,7 +41,7 @@ pub(super) async fn client(
 fn build(host: &str, certificates: Certificates) -> Result<Client, RegistryError> {
     let failed = |error: reqwest::Error| RegistryError::Client {
         host: host.to_owned(),
-        message: chain(&error),
+        message: chain(&error, None),
     };
     let mut builder = Client::builder()
         .user_agent(concat!("apptainer-rs/", env!("CARGO_PKG_VERSION")))
@@ -86,7 +87,7 @@ fn is_loopback(host: &str) -> bool {
 
 /// A connection that could not be made, or broke.
 pub(super) fn transport(host: &str, error: &reqwest::Error) -> RegistryError {
-    let message = chain(error);
+    let message = chain(error, error.url());
     let advice = advice(&message);
     let first = error.source();
     let mut sources = std::iter::successors(first, |&error| error.source());
@@ -114,12 +115,18 @@ pub(super) fn transport(host: &str, error: &reqwest::Error) -> RegistryError {
     }
 }
 
-/// An error with all that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = short(&error.to_string()).to_owned();
+/// An error with all that led to it, and the URL in it as it may be shown.
+fn chain(error: &dyn std::error::Error, url: Option<&Url>) -> String {
+    let told = |error: &dyn std::error::Error| match url {
+        Some(url) => error
+            .to_string()
+            .replace(url.as_str(), &redacted(url.as_str())),
+        None => error.to_string(),
+    };
+    let mut text = short(&told(error)).to_owned();
     let mut source = error.source();
     while let Some(error) = source {
-        let next = error.to_string();
+        let next = told(error);
         let next = short(&next);
         if !text.contains(next) {
             text.push_str(": ");

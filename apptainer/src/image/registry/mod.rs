@@ -11,6 +11,7 @@ mod download;
 mod environment;
 mod error;
 mod http;
+mod login;
 mod manifest;
 mod session;
 mod sessions;
@@ -21,6 +22,7 @@ pub use credentials::{CredentialError, HelperProblem};
 pub use error::RegistryError;
 
 pub(super) use download::{Download, DownloadError, Held, UrlFile};
+pub(super) use login::Login;
 pub(super) use manifest::Descriptor;
 pub(super) use session::Found;
 pub(super) use sessions::Sessions;

@@ -81,7 +81,7 @@ impl Session {
         mirror: &str,
         repository: &str,
     ) -> Result<Self, RegistryError> {
-        let session = Self::new(client, mirror, repository, false).await?;
+        let session = Box::pin(Self::new(client, mirror, repository, false)).await?;
         Ok(Self {
             is_named: false,
             ..session
@@ -205,8 +205,10 @@ impl Session {
                 repository,
                 is_encrypted: self.is_encrypted,
             };
-            let credential = self.credential().await?;
-            let authorized = asked.authorize(response.headers(), credential).await?;
+            // Seldom, and large.
+            let credential = Box::pin(self.credential()).await?;
+            let authorizing = asked.authorize(response.headers(), credential);
+            let authorized = Box::pin(authorizing).await?;
             if authorized.is_some() {
                 *self.lock_authorization() = authorized;
                 response = send().await?;

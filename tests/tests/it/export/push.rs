@@ -62,6 +62,22 @@ async fn a_registry_that_wants_a_login() {
     world.finish();
 }
 
+#[tokio::test]
+async fn a_login_that_the_program_names() {
+    let registry = Registry::start(Login::Required);
+    let host = registry.host();
+    let world = World::with(|builder| {
+        let builder = builder.http_registry(host);
+        builder.login(host, "tester", "secret")
+    });
+    let world = world.await;
+    let image = world.busybox().await;
+    let reference = format!("oras://{host}/busybox:1");
+    image.push(&reference).await.unwrap();
+    world.client().image(&reference).await.unwrap();
+    world.finish();
+}
+
 /// A registry that is always busy, and the number of connections to it.
 fn busy_registry() -> (String, Arc<AtomicUsize>) {
     const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\

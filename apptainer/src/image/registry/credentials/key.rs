@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What Docker calls Docker Hub, and has asked helpers for since its first version.
-pub(super) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+pub(in crate::image::registry) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 /// Whether a registry is Docker Hub, by any of its names.
 pub(super) fn is_docker_hub(registry: &str) -> bool {
