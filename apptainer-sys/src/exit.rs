@@ -134,6 +134,8 @@ const SIGNS: &[(&str, FailureKind)] = &[
     ("container registry", FailureKind::Registry),
     ("oci registry", FailureKind::Registry),
     ("http(s)", FailureKind::Registry),
+    ("While pulling library image", FailureKind::Registry),
+    ("While pulling shub image", FailureKind::Registry),
     ("unknown flag", FailureKind::Usage),
     ("Error for command", FailureKind::Usage),
 ];

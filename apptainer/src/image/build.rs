@@ -156,6 +156,7 @@ impl Build {
             built = self.built(&name, &stores).await?;
         }
         let (key, entry) = if let Some(built) = built {
+            settle(&mut bases, &stores).await?;
             built
         } else {
             let images = match images {
@@ -178,9 +179,8 @@ impl Build {
         let Some(path) = reference.as_path().map(PathBuf::from) else {
             let mut resolved = self.options.resolve(&reference, stores).await?;
             // Nobody waits for this name while another is asked for.
-            if let Some(answer) = resolved.0.answer.take() {
-                let (source, stores) = (resolved.0.source.clone(), Arc::clone(stores));
-                blocking(move || answer.settle(source, &stores)).await?;
+            if let Some(answer) = &mut resolved.0.answer {
+                answer.let_go();
             }
             let identity = self.options.key(&resolved.0.source);
             return Ok(Base {
@@ -265,13 +265,18 @@ impl Build {
         };
         let definition = making.scratch.path().join("definition");
         let text = inputs.text(path)?;
-        fs::write(&definition, text).map_err(store_error(&definition))?;
-        let slot = self.options.slot(&subject, &making.root).await?;
-        let work = self.options.work(&subject, &making);
-        let target = making.target();
-        work.build(&target, &definition, self.options.conversion)
-            .await?;
-        drop(slot);
+        let built = async {
+            fs::write(&definition, text).map_err(store_error(&definition))?;
+            let _slot = self.options.slot(&subject, &making.root).await?;
+            let work = self.options.work(&subject, &making);
+            let target = making.target();
+            let conversion = self.options.conversion;
+            work.build(&target, &definition, conversion).await
+        };
+        if let Err(error) = built.await {
+            making.give_up().await;
+            return Err(error);
+        }
         let store = self
             .options
             .store(making, subject.to_owned(), source.clone());
@@ -299,6 +304,20 @@ impl Build {
         };
         stores.write_name(name, &record)
     }
+}
+
+/// Has what was answered of the names of images count, though these are not needed: what was built
+/// of them is there.
+async fn settle(bases: &mut [Base], stores: &Arc<Stores>) -> Result<(), ImageError> {
+    for base in bases {
+        let resolved = base.resolved.as_mut().map(|(resolved, _)| resolved);
+        let Some(resolved) = resolved else { continue };
+        if let Some(answer) = resolved.answer.take() {
+            let (source, stores) = (resolved.source.clone(), Arc::clone(stores));
+            blocking(move || answer.settle(source, &stores)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What goes into it, by which it is found again.

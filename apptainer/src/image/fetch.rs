@@ -15,8 +15,9 @@ use super::layout::{Layout, link};
 use super::make::Making;
 use super::patience::Patience;
 use super::redact::redacted;
-use super::registry::{Descriptor, Download, DownloadError, Found, Held, Sessions, UrlFile};
-use super::store::{Holder, Root, Turn, store_error};
+use super::registry::{Descriptor, Download, DownloadError, Held, Sessions, UrlFile};
+use super::resolve::Resolved;
+use super::store::{Root, Turn, store_error};
 use super::{ImageError, OciReference, Options, Phase, Platform, RegistryError};
 use crate::blocking::blocking;
 
@@ -43,7 +44,7 @@ impl Options {
     pub(super) async fn fetch_image(
         &self,
         image: &OciReference,
-        found: Option<Found>,
+        resolved: Resolved,
         digest: &str,
         making: &Making,
         work: &Work<'_>,
@@ -52,11 +53,7 @@ impl Options {
         let root = &making.root;
         let failed = |error| ImageError::registry(work.patience.subject, error);
         let sessions = self.sessions(image).await.map_err(failed)?;
-        // What an index says of a platform has been looked at.
-        let is_alone = found
-            .as_ref()
-            .is_some_and(|found| found.named == found.digest);
-        let found = if let Some(found) = found {
+        let found = if let Some(found) = resolved.found {
             found
         } else {
             let ask = || sessions.image(digest, &self.platform);
@@ -90,7 +87,8 @@ impl Options {
         }
         let steps = async {
             fetch.all(&wanted).await?;
-            if is_alone {
+            // What an index says of a platform has been looked at.
+            if resolved.is_alone {
                 let config = layout.blob(&found.manifest.config.digest);
                 check_platform(&config, &self.platform).map_err(failed)?;
             }
@@ -164,11 +162,8 @@ impl Fetch<'_> {
             attempt(self.patience, &part, fetch).await?;
             // Somebody else may have begun to write to it, too.
             if !turn.is_held() {
-                return Err(ImageError::Held {
-                    reference: self.patience.subject.to_string(),
-                    holder: Holder::me(),
-                    limit: self.patience.limit,
-                });
+                let lost = "the lease on it was lost, for it could not be renewed in time";
+                return Err(store_error(&path)(io::Error::other(lost)));
             }
             fs::rename(&part, &path).map_err(store_error(&path))?;
         }

@@ -11,8 +11,8 @@ use super::digest::Hash;
 use super::options::check;
 use super::resolve::Resolved;
 use super::store::{
-    EntryRecord, Form, InUse, Key, Root, Scratch, Source, Stores, Turn, now_millis, size_of,
-    store_error, sync, write_entry,
+    EntryRecord, Form, InUse, Key, Root, Scratch, Source, Stores, Turn, create_private, now_millis,
+    size_of, store_error, sync, write_entry,
 };
 use super::{ImageError, Options, Phase, Reference, Scheme, Subject};
 use crate::blocking::blocking;
@@ -45,7 +45,7 @@ impl Making {
         let tmp = tmp.map(|path| Scratch::of_this_user(path).map_err(store_error(path)));
         let tmp = tmp.transpose()?.map(Arc::new);
         let folder = scratch.path().join("entry");
-        fs::create_dir(&folder).map_err(store_error(&folder))?;
+        create_private(&folder).map_err(store_error(&folder))?;
         Ok(Self {
             stores,
             root,
@@ -65,6 +65,11 @@ impl Making {
     /// Has it put into another place.
     pub(super) fn rename(&mut self, key: &Key) {
         self.key = key.clone();
+    }
+
+    /// Removes what there is of it: of an image that was unpacked that takes a while.
+    pub(super) async fn give_up(self) {
+        blocking(move || drop(self)).await;
     }
 
     /// Puts it into its place. Blocks.
@@ -98,8 +103,7 @@ impl Options {
         let making = self.begin(stores, Form::Sif, key).await?;
         let source = resolved.source.clone();
         if let Err(error) = self.fill(reference, resolved, &making).await {
-            // To remove all of an image that was unpacked takes a while.
-            blocking(move || drop(making)).await;
+            making.give_up().await;
             return Err(error);
         }
         self.store(making, reference.to_string(), source).await
@@ -144,10 +148,10 @@ impl Options {
     ) -> Result<(), ImageError> {
         let work = self.work(reference, making);
         let target = making.target();
-        let Resolved { source, found, .. } = resolved;
+        let source = resolved.source.clone();
         if let (Some(image), Source::Manifest(digest)) = (reference.oci(), &source) {
             return self
-                .fetch_image(image, found, digest, making, &work, &target)
+                .fetch_image(image, resolved, digest, making, &work, &target)
                 .await;
         }
         match reference.scheme() {
@@ -186,7 +190,10 @@ impl Options {
         let making = self.begin(stores, Form::Sandbox, key).await?;
         let _slot = self.slot(reference, &making.root).await?;
         let work = self.work(reference, &making);
-        work.extract(sif, &making.target()).await?;
+        if let Err(error) = work.extract(sif, &making.target()).await {
+            making.give_up().await;
+            return Err(error);
+        }
         let source = Source::File(sif.display().to_string());
         let record = self.record(reference.to_string(), source);
         blocking(move || {

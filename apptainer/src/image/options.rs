@@ -9,7 +9,7 @@ use apptainer_sys::sif::Sif;
 
 use super::patience::Patience;
 use super::progress::{Listener, Phase};
-use super::resolve::Resolved;
+use super::resolve::{Resolved, Stage};
 use super::store::{Form, InUse, Key, NameRecord, Source, Stores, now_millis};
 use super::{
     Conversion, Image, ImageError, Inner, Platform, PullPolicy, Reference, Resolution, Rootfs,
@@ -31,6 +31,13 @@ pub(super) struct Options {
     pub(super) retries: u32,
     pub(super) signatures: SignaturePolicy,
     pub(super) listener: Listener,
+}
+
+/// What a name led to, in the store.
+struct Had {
+    entry: InUse,
+    key: Key,
+    resolution: Resolution,
 }
 
 impl Options {
@@ -91,13 +98,16 @@ impl Options {
         };
         let answer = resolved.answer.as_ref();
         let previous = answer.and_then(|answer| answer.previous.clone());
-        let error = match self.have(reference, &stores, resolved, entry).await {
-            Err(error) if previous.is_some() => error,
-            had => return had,
+        let had = match self.entry(reference, &stores, resolved, entry).await {
+            // It was said what the name stands for now, and that could not be had.
+            Err(error) => {
+                let old = self.fall_back(error, Stage::Making, previous, &stores);
+                let old = old.await?;
+                self.entry(reference, &stores, old, None).await?
+            }
+            Ok(had) => had,
         };
-        // It was said what the name stands for now, and that could not be had.
-        let resolved = self.fall_back(error, previous.as_ref(), &stores)?;
-        self.have(reference, &stores, resolved, None).await
+        self.runnable_entry(reference, had).await
     }
 
     /// What a URI stands for, and its entry if that is known to be there.
@@ -132,9 +142,28 @@ impl Options {
         &self,
         reference: &Reference,
         stores: &Arc<Stores>,
+        resolved: Resolved,
+        entry: Option<InUse>,
+    ) -> Result<Image, ImageError> {
+        let had = self.entry(reference, stores, resolved, entry).await?;
+        self.runnable_entry(reference, had).await
+    }
+
+    async fn runnable_entry(&self, reference: &Reference, had: Had) -> Result<Image, ImageError> {
+        let path = had.entry.path(Form::Sif.content());
+        let (entry, resolution) = (Some(had.entry), Some(had.resolution));
+        self.runnable(reference, path, &had.key, entry, resolution)
+            .await
+    }
+
+    /// The entry of what a URI stands for, made if it is not there; what was answered counts then.
+    async fn entry(
+        &self,
+        reference: &Reference,
+        stores: &Arc<Stores>,
         mut resolved: Resolved,
         mut entry: Option<InUse>,
-    ) -> Result<Image, ImageError> {
+    ) -> Result<Had, ImageError> {
         let mut key = self.key(&resolved.source);
         let resolution = resolved.resolution.clone();
         let answer = resolved.answer.take();
@@ -163,9 +192,11 @@ impl Options {
             let stores = Arc::clone(stores);
             blocking(move || answer.settle(source, &stores)).await?;
         }
-        let path = entry.path(Form::Sif.content());
-        self.runnable(reference, path, &key, Some(entry), Some(resolution))
-            .await
+        Ok(Had {
+            entry,
+            key,
+            resolution,
+        })
     }
 
     /// What was there before, where nobody could tell whether it has changed, and it turns out
@@ -184,8 +215,7 @@ impl Options {
         let Some(before) = self.find(stores, Form::Sif, &before).await? else {
             return Ok(None);
         };
-        let record = |entry: &InUse| entry.record().ok().flatten();
-        let digest = |entry: &InUse| record(entry).and_then(|record| record.sif);
+        let digest = |entry: &InUse| entry.record().ok().flatten()?.sif;
         let is_same = digest(made).is_some() && digest(made) == digest(&before);
         Ok(is_same.then_some(before))
     }

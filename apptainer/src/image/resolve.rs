@@ -1,6 +1,7 @@
 //! From a name to what it stands for.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use apptainer_sys::exit::FailureKind;
@@ -8,6 +9,7 @@ use apptainer_sys::exit::FailureKind;
 use super::registry::{Found, RegistryError, UrlFile};
 use super::store::{Form, Key, NameRecord, Source, Stores, Turn, file_state, now_millis};
 use super::{ImageError, Options, Phase, Reference, Scheme};
+use crate::blocking::blocking;
 
 /// When a registry is asked what a name stands for, such as a tag, which may be moved.
 ///
@@ -52,6 +54,8 @@ pub(super) struct Resolved {
     pub(super) resolution: Resolution,
     /// What the registry has just said of it.
     pub(super) found: Option<Found>,
+    /// Whether no index says for which machines it is.
+    pub(super) is_alone: bool,
     pub(super) answer: Option<Answer>,
 }
 
@@ -63,12 +67,22 @@ pub(super) struct Answer {
     record: NameRecord,
     /// What counted before.
     pub(super) previous: Option<NameRecord>,
-    _turn: Turn,
+    turn: Option<Turn>,
 }
 
 impl Answer {
+    /// Lets others ask meanwhile.
+    pub(super) fn let_go(&mut self) {
+        self.turn = None;
+    }
+
     /// Has it count from now on, for what was made of this. Blocks.
     pub(super) fn settle(self, source: Source, stores: &Stores) -> Result<(), ImageError> {
+        let is_held = self.turn.as_ref().is_some_and(Turn::is_held);
+        let known = stores.name(&self.name);
+        if !is_held && known.is_some_and(|known| known.asked > self.record.asked) {
+            return Ok(());
+        }
         let record = NameRecord {
             source,
             ..self.record
@@ -87,6 +101,7 @@ impl Resolved {
                 is_stale: false,
             },
             found: None,
+            is_alone: record.named.is_some() && record.named == digest_of(&record.source),
             answer: None,
         }
     }
@@ -101,7 +116,39 @@ impl Resolved {
             },
             source,
             found: None,
+            is_alone: false,
             answer: None,
+        }
+    }
+}
+
+/// What went wrong while a newer answer was to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Asking for it.
+    Asking,
+    /// Making the image that it led to.
+    Making,
+}
+
+impl Stage {
+    /// Whether it says nothing of the image itself: the registry could not be reached, or not be
+    /// asked from here.
+    fn is_passed(self, error: &ImageError) -> bool {
+        match error {
+            ImageError::Registry { source, .. } => source.is_unreachable() || source.may_pass(),
+            ImageError::Apptainer { .. } => error.kind() == Some(FailureKind::Registry),
+            ImageError::TimedOut { .. }
+            | ImageError::Held { .. }
+            | ImageError::ReadOnlyStore { .. } => self == Self::Asking,
+            ImageError::Store { source, .. } => {
+                let is_closed = matches!(
+                    source.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                );
+                is_closed && self == Self::Asking
+            }
+            _ => false,
         }
     }
 }
@@ -142,18 +189,25 @@ impl Options {
                 _ => Ok(None),
             };
         };
-        let is_taken = is_fixed || self.is_recent(&record, stores)?;
+        let is_taken = is_fixed || self.is_recent(&record, stores, now_millis())?;
         Ok(is_taken.then(|| Resolved::recorded(&record)))
     }
 
-    /// Whether the policy takes an answer without asking again.
-    fn is_recent(&self, record: &NameRecord, stores: &Stores) -> Result<bool, ImageError> {
+    /// Whether the policy takes an answer without asking again, of somebody who wants it at this
+    /// time.
+    fn is_recent(
+        &self,
+        record: &NameRecord,
+        stores: &Stores,
+        now: u64,
+    ) -> Result<bool, ImageError> {
         match self.policy {
             PullPolicy::Never => Ok(true),
             PullPolicy::Always => Ok(false),
             // A time to come is a clock's that was set back: nothing is known of it.
             PullPolicy::IfOlderThan(limit) => {
-                Ok(record.asked_at().elapsed().is_ok_and(|age| age <= limit))
+                let age = now.checked_sub(record.asked).map(Duration::from_millis);
+                Ok(age.is_some_and(|age| age <= limit))
             }
             PullPolicy::IfMissing => self.has(record, stores),
         }
@@ -164,7 +218,7 @@ impl Options {
     pub(super) async fn ask(
         &self,
         reference: &Reference,
-        stores: &Stores,
+        stores: &Arc<Stores>,
         began: u64,
     ) -> Result<Resolved, ImageError> {
         let name = self.name(reference);
@@ -175,27 +229,33 @@ impl Options {
             }
             Err(error) => Err(error),
         };
-        let known = stores.name(&name);
+        let (options, looked) = (self.clone(), Arc::clone(stores));
+        let found = name.clone();
+        let look = move || {
+            let known = looked.name(&found);
+            let is_recent = match &known {
+                Some(record) => options.is_recent(record, &looked, began)?,
+                None => false,
+            };
+            Ok::<_, ImageError>((known, is_recent))
+        };
+        let (known, is_recent) = blocking(look).await?;
         let turn = match turn {
             Ok(turn) => turn,
-            Err(error) => return self.fall_back(error, known.as_ref(), stores),
+            Err(error) => return self.fall_back(error, Stage::Asking, known, stores).await,
         };
         // Whoever had it before us may have asked since then. What is still to come was asked for
         // before the clock was set back.
         let now = began..=now_millis();
         if let Some(record) = &known
-            && (now.contains(&record.asked) || self.is_recent(record, stores)?)
+            && (now.contains(&record.asked) || is_recent)
         {
             return Ok(Resolved::recorded(record));
-        }
-        // Or before, and have written down only since what it was told.
-        if let Some(resolved) = self.recorded(reference, stores)? {
-            return Ok(resolved);
         }
         self.listener.enter(Phase::Resolving);
         let (named, mut resolved) = match self.ask_source(reference, known.as_ref()).await {
             Ok(answer) => answer,
-            Err(error) => return self.fall_back(error, known.as_ref(), stores),
+            Err(error) => return self.fall_back(error, Stage::Asking, known, stores).await,
         };
         let record = NameRecord {
             reference: reference.to_string(),
@@ -209,35 +269,34 @@ impl Options {
             name,
             record,
             previous: known,
-            _turn: turn,
+            turn: Some(turn),
         });
         Ok(resolved)
     }
 
     /// The old answer, where that may still count.
-    pub(super) fn fall_back(
+    pub(super) async fn fall_back(
         &self,
         error: ImageError,
-        known: Option<&NameRecord>,
-        stores: &Stores,
+        stage: Stage,
+        known: Option<NameRecord>,
+        stores: &Arc<Stores>,
     ) -> Result<Resolved, ImageError> {
-        let is_unreachable = match &error {
-            ImageError::Registry { source, .. } => source.is_unreachable() || source.may_pass(),
-            ImageError::TimedOut { .. } | ImageError::ReadOnlyStore { .. } => true,
-            ImageError::Store { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-            ),
-            error => error.kind() == Some(FailureKind::Registry),
-        };
-        let Some(record) = known.filter(|_| is_unreachable) else {
+        let counts = matches!(self.policy, PullPolicy::IfOlderThan(_)) && stage.is_passed(&error);
+        let Some(record) = known.filter(|_| counts) else {
             return Err(error);
         };
-        if !matches!(self.policy, PullPolicy::IfOlderThan(_)) || !self.has(record, stores)? {
+        let (options, looked) = (self.clone(), Arc::clone(stores));
+        let (record, has) = blocking(move || {
+            let has = options.has(&record, &looked);
+            (record, has)
+        })
+        .await;
+        if !has? {
             return Err(error);
         }
         tracing::warn!(%error, reference = record.reference, "an image is used as it was when it was last asked for");
-        let mut resolved = Resolved::recorded(record);
+        let mut resolved = Resolved::recorded(&record);
         resolved.resolution.is_stale = true;
         Ok(resolved)
     }
@@ -258,12 +317,15 @@ impl Options {
                 if let Some(known) = known.filter(|known| known.named.is_some()) {
                     let digest = sessions.digest(name).await?;
                     if digest.is_some() && digest == known.named {
-                        return Ok((digest, Resolved::known(known.source.clone())));
+                        let mut resolved = Resolved::known(known.source.clone());
+                        resolved.is_alone = Resolved::recorded(known).is_alone;
+                        return Ok((digest, resolved));
                     }
                 }
                 let found = sessions.image(name, &self.platform).await?;
                 let mut resolved = Resolved::known(Source::Manifest(found.digest.clone()));
                 let named = found.named.clone();
+                resolved.is_alone = found.named == found.digest;
                 resolved.found = Some(found);
                 Ok((Some(named), resolved))
             });

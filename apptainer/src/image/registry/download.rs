@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,6 +63,9 @@ impl From<io::Error> for DownloadError {
 /// What nobody else may have while the file is written to: the thread that does so may go on for
 /// a moment after the future is dropped.
 pub(in crate::image) type Held = Arc<dyn Any + Send + Sync>;
+
+/// Whatever the umask says, nobody else writes to what has been verified.
+const MODE: u32 = 0o644;
 
 /// How many pieces may wait to be written.
 const WAITING: usize = 32;
@@ -321,6 +325,7 @@ impl Writing {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(MODE)
             .open(&path)?;
         let found = file.metadata()?.len();
         let mut length = 0;
@@ -375,5 +380,6 @@ fn fresh(path: &Path) -> io::Result<File> {
         .create_new(true)
         .read(true)
         .write(true)
+        .mode(MODE)
         .open(path)
 }

@@ -238,15 +238,21 @@ pub(super) fn remove(root: &Root, image: &StoredImage, pinned: Pinned) -> Result
     if pinned == Pinned::Stays && image.folder.join(PINNED).exists() {
         return Ok(false);
     }
+    take_away(root, &image.folder, unused).map_err(failed())?;
+    Ok(true)
+}
+
+/// Takes a directory away that nobody uses, whoever was faster.
+pub(super) fn take_away(root: &Root, folder: &Path, unused: Unused) -> io::Result<()> {
     // Without a lock, for which there may be no room left: whoever finds it there removes it.
     let removed = scratch::unheld(&root.work());
-    match fs::rename(&image.folder, &removed) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        moved => moved.map_err(failed())?,
+    match fs::rename(folder, &removed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        moved => moved?,
     }
     drop(unused);
     if let Err(error) = scratch::remove_all(&removed) {
         tracing::debug!(%error, path = %removed.display(), "what was taken away is still there");
     }
-    Ok(true)
+    Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) use in_use::InUse;
 pub(super) use key::{Key, Source, file_state};
 pub(super) use layout::{Root, sync};
 pub(super) use record::{EntryRecord, NameRecord, now_millis, write_entry};
-pub(super) use scratch::{Scratch, remove_all, size_of};
+pub(super) use scratch::{Scratch, create_private, remove_all, size_of};
 pub(crate) use stores::Stores;
 pub(super) use turn::Turn;
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -79,7 +79,11 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 /// Writes a record in a directory that is not in its place yet.
 pub(in crate::image) fn write_entry(made: &Path, record: &EntryRecord) -> io::Result<()> {
-    let mut file = File::create(made.join(ENTRY))?;
+    let mut file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o644)
+        .open(made.join(ENTRY))?;
     file.write_all(&serde_json::to_vec(record)?)?;
     file.sync_all()
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use apptainer_sys::state::host_name;
+
 use crate::lock::{FileLock, Locking};
 
 /// A directory that is removed when this is dropped, and by the next
@@ -28,7 +30,7 @@ impl Scratch {
             let Some(lock) = FileLock::try_take(&lock_path(&path), locking)? else {
                 continue;
             };
-            fs::create_dir(&path)?;
+            create_private(&path)?;
             return Ok(Self { path, _lock: lock });
         }
     }
@@ -37,11 +39,15 @@ impl Scratch {
     /// store's.
     pub(in crate::image) fn of_this_user(parent: &Path) -> io::Result<Self> {
         let user = nix::unistd::geteuid();
-        let folder = parent.join(format!("apptainer-rs-{user}"));
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder);
+        // Locks are asked for between the processes of one node.
+        let host = host_name()?;
+        let name = format!("apptainer-rs-{user}-{}", host.to_string_lossy());
+        let folder = parent.join(name);
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        let made = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
         let found = made.and_then(|()| fs::symlink_metadata(&folder))?;
         if !found.is_dir() || found.uid() != user.as_raw() || found.mode() & 0o022 != 0 {
             let what = format!("{} is not this user's alone", folder.display());
@@ -55,6 +61,11 @@ impl Scratch {
     pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a directory that nobody but its owner can write to, whatever the umask says.
+pub(in crate::image) fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(path)
 }
 
 /// A path in `parent` that no other has, nor holds: what is there is removed by the next

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use apptainer_sys::sif::{Sif, SifError};
 
 use super::access::Access;
-use super::handle::{Pinned, remove};
-use super::in_use::InUse;
+use super::handle::take_away;
+use super::in_use::{InUse, Unused};
 use super::key::Key;
 use super::layout::{Form, Root};
 use super::record::{self, NameRecord, now_millis};
 use super::scratch::Scratch;
 use super::store_error;
-use super::stored::StoredImage;
 use crate::image::{ImageError, Locking};
 
 /// A store of one's own, and those of others under it.
@@ -85,21 +84,14 @@ impl Stores {
     ) -> Result<Option<InUse>, ImageError> {
         for root in self.all() {
             let folder = root.entry(form, key);
-            let found = match InUse::take(&folder) {
-                Ok(found) => found,
+            match look(form, &folder) {
+                Ok(Some(entry)) => return Ok(Some(entry)),
+                Ok(None) => {}
                 // In a store of somebody else's that may be so.
                 Err(error) if Some(root) != self.ours.as_ref() => {
                     tracing::debug!(%error, path = %folder.display(), "an image cannot be used");
-                    None
                 }
-                Err(error) => return Err(store_error(&folder)(error)),
-            };
-            let Some(entry) = found else { continue };
-            match damage(form, &entry)? {
-                None => return Ok(Some(entry)),
-                Some(reason) => {
-                    tracing::warn!(reason, path = %folder.display(), "an image in the store is damaged");
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -150,10 +142,27 @@ impl Stores {
     pub(in crate::image) fn discard(&self, form: Form, key: &Key) -> Result<(), ImageError> {
         let root = self.ours()?;
         let path = root.entry(form, key);
-        let image = StoredImage::read(root, &path, form, false);
-        match image.map_err(store_error(&path))? {
-            Some(image) => remove(root, &image, Pinned::Stays).map(drop),
-            None => Ok(()),
+        // Nobody has come to know of it that could use it on another node.
+        match Unused::take(&path, Locking::Flock) {
+            Ok(Some(unused)) => take_away(root, &path, unused),
+            Ok(None) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(store_error(&path))
+    }
+}
+
+/// The whole entry in a directory, taken into use.
+fn look(form: Form, folder: &Path) -> Result<Option<InUse>, ImageError> {
+    let Some(entry) = InUse::take(folder).map_err(store_error(folder))? else {
+        return Ok(None);
+    };
+    match damage(form, &entry)? {
+        None => Ok(Some(entry)),
+        Some(reason) => {
+            tracing::warn!(reason, path = %folder.display(), "an image in the store is damaged");
+            Ok(None)
         }
     }
 }
