@@ -179,7 +179,8 @@ impl Builder {
     /// set, in the store. On a disk of this machine's that is faster than on one that nodes
     /// share.
     ///
-    /// A directory of this user's is made there. Programs must be allowed to run from it.
+    /// It has to be there, and programs must be allowed to run from it. A directory of this user's
+    /// and this machine's is made in it.
     pub fn tmp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.tmp_dir = Some(path.into());
         self
