@@ -2,7 +2,6 @@
 
 mod acquire;
 mod build;
-
 mod conversion;
 mod convert;
 mod definition;
@@ -39,7 +38,6 @@ use crate::Apptainer;
 
 pub use acquire::Acquire;
 pub use build::Build;
-
 pub use conversion::{Compression, CompressionError};
 pub use definition::{Definition, DefinitionError};
 pub use error::ImageError;
