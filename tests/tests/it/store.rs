@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use apptainer::image::{Form, ImageError, Phase, Prune, StoredImage};
-use apptainer::{Image, Reference, Rootfs};
+use apptainer::{Container, Image, Reference, Rootfs};
 use fixtures::{Login, Registry, World, busybox_archive};
 
 /// A world with some images of a registry that are not alike.
@@ -70,6 +70,16 @@ impl Stocked {
         let removed = pruned.removed.into_iter();
         let sif = removed.filter(|image| image.form == Form::Sif);
         sif.map(|image| image.reference).collect()
+    }
+}
+
+/// A container of an image, one that root may start too.
+fn container_of(image: &Image) -> Container {
+    let container = image.container();
+    if nix::unistd::geteuid().is_root() {
+        container.no_privileges()
+    } else {
+        container
     }
 }
 
@@ -144,12 +154,7 @@ async fn an_image_in_use_is_not_removed() {
 async fn what_an_instance_runs_from_stays_until_it_stops() {
     let stocked = Stocked::with(&["one"]).await;
     let image = stocked.fetch("one").await;
-    let container = image.container();
-    let container = if nix::unistd::geteuid().is_root() {
-        container.no_privileges()
-    } else {
-        container
-    };
+    let container = container_of(&image);
     drop(image);
     let instance = container.start().await.unwrap();
     // Nothing of this program holds it any more.
@@ -172,12 +177,7 @@ async fn what_an_instance_runs_from_stays_until_it_stops() {
 async fn what_a_link_or_a_command_runs_from_stays_until_that_ends() {
     let stocked = Stocked::with(&["one"]).await;
     let image = stocked.fetch("one").await;
-    let container = image.container();
-    let container = if nix::unistd::geteuid().is_root() {
-        container.no_privileges()
-    } else {
-        container
-    };
+    let container = container_of(&image);
     drop(image);
     let link = container.link().await.unwrap();
     let mut child = container
