@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use apptainer_sys::process::{Member, Pid, PidFd, Signal, Tree};
+use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Tree};
 use apptainer_sys::state::instance::{Held, Record};
 
 use crate::process::Ended;
@@ -76,6 +76,21 @@ impl Processes {
             self.master.wait_ended(Some(CLEAN_UP))?;
         }
         sweep(&session)
+    }
+
+    /// What runs in the container now, held: the first process, and all below it. Reads the
+    /// table of processes.
+    #[expect(dead_code, reason = "what watches instances comes to use it")]
+    pub(super) fn members(&self) -> io::Result<Vec<Member>> {
+        let tree = Tree::below(self.payload_pid)?;
+        let first = Process::read(self.payload_pid)?;
+        let pidfd = self.payload.try_clone()?;
+        if self.payload.has_ended()? {
+            // The pid may have been another's when the table was read.
+            return Ok(Vec::new());
+        }
+        let first = first.map(|process| Member { process, pidfd });
+        Ok(first.into_iter().chain(tree.into_members()).collect())
     }
 
     /// What is in the master's session, held: the FUSE programs that serve the
