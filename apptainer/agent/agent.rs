@@ -104,10 +104,12 @@ impl Topic {
 
 impl Agent {
     /// One that nobody is connected to yet.
-    pub(crate) fn new(own: Own) -> Result<Self> {
+    pub(crate) fn new(own: Own, relayed: &[i32]) -> Result<Self> {
+        let heard = relayed.iter().chain(&[sys::SIGCHLD]);
+        let heard = heard.fold(0, |mask, signal| mask | 1 << (signal - 1));
         let agent = Self {
             epoll: sys::epoll_create()?,
-            signals: sys::signal_fd(1 << (sys::SIGCHLD - 1))?,
+            signals: sys::signal_fd(heard)?,
             listener: None,
             links: [const { None }; LINKS],
             spare: None,
@@ -171,7 +173,7 @@ impl Agent {
 
     fn handle(&mut self, event: &Event) {
         match Topic::unpack(event.data) {
-            Some(Topic::Signals) => self.reap(),
+            Some(Topic::Signals) => self.note_signals(),
             Some(Topic::Listener) => self.accept(),
             Some(Topic::Link(index)) => self.note_link(index, event.events),
             Some(Topic::Caller(key)) => self.hear_caller(key),

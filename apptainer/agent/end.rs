@@ -55,11 +55,31 @@ impl Agent {
         }
     }
 
-    /// Waits for all that has ended, orphans too.
-    pub(crate) fn reap(&mut self) {
-        // At most one is pending, however many children it is for.
+    /// Passes signals on, and waits for what has ended.
+    pub(crate) fn note_signals(&mut self) {
+        // Of each at most one is pending, however often it was sent. What is read begins with its
+        // number.
         let mut buffer = [0; 128];
-        let _ = sys::read(&self.signals, &mut buffer);
+        while sys::read(&self.signals, &mut buffer).is_ok() {
+            let signal = i32::from(buffer[0]);
+            if signal != sys::SIGCHLD {
+                self.pass_on(signal);
+            }
+        }
+        self.reap();
+    }
+
+    /// Sends a signal to the groups of all commands that outlive their callers.
+    fn pass_on(&mut self, signal: i32) {
+        for command in self.commands.iter() {
+            if command.pid > 0 && !command.ends_with_caller {
+                let _ = sys::kill(-command.pid, signal);
+            }
+        }
+    }
+
+    /// Waits for all that has ended, orphans too.
+    fn reap(&mut self) {
         while let Ok((pid @ 1.., status, usage)) = sys::reap() {
             let Some(key) = self.commands.find(|command| command.pid == pid) else {
                 continue;

@@ -4,12 +4,13 @@
 //! any image. `PROTOCOL.md` says what it is told and tells; `build.rs` compiles it.
 //!
 //! ```text
-//! agent LINK [LISTENER]
+//! agent LINK [LISTENER [relay]]
 //! agent stream
 //! ```
 //!
 //! `LINK` is the number of a socket to its first caller, `LISTENER` that of one at which
-//! others may call. With `stream` its caller is at its standard input and output.
+//! others may call. With `relay` it passes signals on to its commands, as the first program of an
+//! instance. With `stream` its caller is at its standard input and output.
 #![no_std]
 #![no_main]
 #![warn(
@@ -79,6 +80,16 @@ enum Service {
     Stream(Fd, Fd),
 }
 
+/// Signals that are passed on: those that ask a program for something.
+const RELAYED: [i32; 6] = [
+    sys::SIGHUP,
+    sys::SIGINT,
+    sys::SIGQUIT,
+    sys::SIGUSR1,
+    sys::SIGUSR2,
+    sys::SIGTERM,
+];
+
 fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<Agent> {
     let mut words = arguments.iter().skip(1).map(|argument| {
         // SAFETY: the kernel ends each argument with a NUL.
@@ -105,7 +116,11 @@ fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<A
         Service::Link(link, None) => keep_only([link, link])?,
         Service::Stream(input, output) => keep_only([input, output])?,
     }
-    let mut agent = Agent::new(take_over(environment)?)?;
+    let relayed: &[i32] = match words.next() {
+        Some(b"relay") => &RELAYED,
+        _ => &[],
+    };
+    let mut agent = Agent::new(take_over(environment)?, relayed)?;
     match service {
         Service::Link(link, listener) => {
             agent.connect(link)?;

@@ -40,6 +40,7 @@ pub mod exec;
 pub mod image;
 pub mod instance;
 mod lock;
+mod private;
 mod process;
 
 pub use apptainer_sys as sys;

@@ -5,7 +5,12 @@ use core::ptr;
 use super::{Errno, Fd, O_CLOEXEC, O_NONBLOCK, Result, call, opened};
 use crate::syscall::{number, syscall};
 
+pub(crate) const SIGHUP: i32 = 1;
+pub(crate) const SIGINT: i32 = 2;
+pub(crate) const SIGQUIT: i32 = 3;
 pub(crate) const SIGKILL: i32 = 9;
+pub(crate) const SIGUSR1: i32 = 10;
+pub(crate) const SIGUSR2: i32 = 12;
 pub(crate) const SIGTERM: i32 = 15;
 pub(crate) const SIGCHLD: i32 = 17;
 pub(crate) const SIGSTOP: i32 = 19;

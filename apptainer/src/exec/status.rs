@@ -37,6 +37,11 @@ impl ExitStatus {
         self.exit.signal()
     }
 
+    /// Its exit code, or the signal that killed it.
+    pub fn exit(self) -> Exit {
+        self.exit
+    }
+
     /// What it has used, with all of its children that it waited for. With
     /// [`Mechanism::Cli`] what `apptainer` used is in it too.
     pub fn usage(self) -> ResourceUsage {

@@ -1,14 +1,18 @@
 //! What can go wrong with instances.
 
 use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use apptainer_sys::command::CommandError;
 use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::state::instance::RecordError;
 
+use super::State;
 use crate::container::ContainerError;
 use crate::error::ApptainerFailure;
+use crate::exec::{ExecError, LinkError};
 
 /// An instance could not be started, found or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,65 @@ pub enum InstanceError {
         /// The name.
         name: String,
     },
+    /// It took too long. Nothing of it runs.
+    #[error("start the instance {name}: it was not up after {limit:?}; it wrote: {log}")]
+    TimedOut {
+        /// The name.
+        name: String,
+        /// How long it was given.
+        limit: Duration,
+        /// The end of what the instance itself wrote to its standard error.
+        log: String,
+    },
+    /// There is no program to run in it; nothing was started.
+    #[error("start an instance: a command is a program and its arguments, and there is no program")]
+    NoCommand,
+    /// The agent in it cannot be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Its payload could not be started. Nothing of it runs.
+    #[error("start the payload of an instance: {0}")]
+    Payload(#[from] Box<ExecError>),
+    /// The instance has ended.
+    #[error("use the instance {name}: it is {state}; it wrote: {log}")]
+    Ended {
+        /// The name.
+        name: String,
+        /// How it is.
+        state: State,
+        /// The end of what the instance itself wrote to its standard error.
+        log: String,
+    },
+    /// Nobody watches the instance any more: its supervisor is gone, or its runtime.
+    #[error("use the instance {name}: its supervisor does not watch it any more")]
+    Unwatched {
+        /// The name.
+        name: String,
+    },
+    /// A supervisor of that name runs.
+    #[error(
+        "open the supervisor {name}: one of this name runs already; choose another name, or stop that one"
+    )]
+    SupervisorRuns {
+        /// The name.
+        name: String,
+    },
+    /// A supervisor could not do what it does on disk.
+    #[error("run the supervisor {name}: {source}")]
+    Supervisor {
+        /// The name.
+        name: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A folder for sockets is another's, or others may enter it.
+    #[error(
+        "use the folder {}: it must be this user's, and its mode 0700; name another with `runtime_dir`", .path.display()
+    )]
+    NotPrivate {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The system refused something.
     #[error("{doing} the instance {name}: {source}")]
     Io {
@@ -80,7 +143,27 @@ pub enum InstanceError {
     },
 }
 
+impl From<ExecError> for InstanceError {
+    fn from(error: ExecError) -> Self {
+        Self::Payload(Box::new(error))
+    }
+}
+
 impl InstanceError {
+    pub(super) fn starting(name: &str, source: io::Error) -> Self {
+        Self::Io {
+            doing: "start",
+            name: name.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn name_taken(name: &str) -> Self {
+        Self::NameTaken {
+            name: name.to_owned(),
+        }
+    }
+
     /// What kind of failure of Apptainer it is, if it is one.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {

@@ -12,6 +12,8 @@ mod remains;
 mod running;
 mod spec;
 mod start;
+mod state;
+mod supervisor;
 
 pub use error::InstanceError;
 pub use health::Health;
@@ -21,3 +23,5 @@ pub use logs::LogSettings;
 pub use ports::Port;
 pub use running::Instance;
 pub use spec::Spec;
+pub use state::{Event, EventKind, Events, Lost, State, Stopped};
+pub use supervisor::{Recovery, Service, Supervisor, SupervisorBuilder};

@@ -12,6 +12,9 @@ use crate::process::Ended;
 /// a FUSE file system takes Apptainer up to two seconds.
 const CLEAN_UP: Duration = Duration::from_secs(4);
 
+/// What keeps a container going: Apptainer's first process, and our agents.
+const KEEPERS: [&str; 2] = ["appinit", "apptainer-agent"];
+
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
 #[derive(Debug)]
@@ -45,8 +48,56 @@ impl Processes {
         self.master.has_ended()
     }
 
+    /// Tells when the first process has ended.
+    pub(super) fn first_ended(&self) -> io::Result<Ended> {
+        Ended::of(&self.payload)
+    }
+
+    /// Tells when its parent has.
+    pub(super) fn master_ended(&self) -> io::Result<Ended> {
+        Ended::of(&self.master)
+    }
+
+    /// Tell when what serves the container's file system has ended.
+    pub(super) fn servers(&self) -> io::Result<Vec<Ended>> {
+        let session = self.session()?;
+        let serves = |member: &&Member| {
+            member.process.parent == self.master_pid && member.process.pid != self.payload_pid
+        };
+        let servers = session.iter().filter(serves);
+        servers.map(|member| Ended::of(&member.pidfd)).collect()
+    }
+
     pub(super) fn kill(&self) -> io::Result<()> {
         self.payload.signal(Signal::KILL)
+    }
+
+    /// Sends a signal to all that runs in the container, but for what only keeps it going, and
+    /// waits until it has ended; says whether it has within this time.
+    pub(super) async fn ask_to_end(&self, signal: Signal, limit: Duration) -> io::Result<bool> {
+        let mut asked = self.members()?;
+        asked.retain(|member| !KEEPERS.contains(&member.process.name.as_str()));
+        for member in &asked {
+            member.pidfd.signal(signal)?;
+        }
+        let all = async {
+            for member in &asked {
+                if !member.pidfd.has_ended()? {
+                    Ended::of(&member.pidfd)?.wait().await?;
+                }
+            }
+            Ok(true)
+        };
+        tokio::time::timeout(limit, all).await.unwrap_or(Ok(false))
+    }
+
+    /// Kills the container, and waits until its parent has cleaned up behind it, which is killed
+    /// where it does not; says whether all of it is gone.
+    pub(super) async fn kill_all(&self) -> io::Result<bool> {
+        let ended = self.master_ended()?;
+        let session = self.session()?;
+        self.kill()?;
+        self.await_end(&ended, &session).await
     }
 
     /// TERM, grace, KILL; says whether all of it is gone.
@@ -57,13 +108,17 @@ impl Processes {
         if tokio::time::timeout(grace, ended.wait()).await.is_err() {
             self.kill()?;
         }
-        if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
+        self.await_end(&ended, &session).await
+    }
+
+    async fn await_end(&self, master: &Ended, session: &[Member]) -> io::Result<bool> {
+        if tokio::time::timeout(CLEAN_UP, master.wait()).await.is_err() {
             self.master.signal(Signal::KILL)?;
-            if tokio::time::timeout(CLEAN_UP, ended.wait()).await.is_err() {
+            if tokio::time::timeout(CLEAN_UP, master.wait()).await.is_err() {
                 return Ok(false);
             }
         }
-        sweep(&session)?;
+        sweep(session)?;
         Ok(true)
     }
 
@@ -80,7 +135,6 @@ impl Processes {
 
     /// What runs in the container now, held: the first process, and all below it. Reads the
     /// table of processes.
-    #[expect(dead_code, reason = "what watches instances comes to use it")]
     pub(super) fn members(&self) -> io::Result<Vec<Member>> {
         let tree = Tree::below(self.payload_pid)?;
         let first = Process::read(self.payload_pid)?;

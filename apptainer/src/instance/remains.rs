@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use apptainer_sys::state::ConfigDir;
 use apptainer_sys::state::instance::{Record, Records};
 
+use serde::{Deserialize, Serialize};
+
 use super::lock::try_lock;
 use super::processes::Processes;
 use crate::lock::FileLock;
@@ -20,7 +22,8 @@ pub(super) struct Remains {
 }
 
 /// Who chose an instance's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Naming {
     /// The caller, who may want to read its logs when it is over.
     Given,
@@ -50,6 +53,12 @@ impl Remains {
                 self.clear_record();
             }
         }
+        self.clear_logs();
+    }
+
+    /// The same for whoever has the lock, of an instance that has ended.
+    pub(super) fn clear_locked(&self) {
+        self.clear_record();
         self.clear_logs();
     }
 

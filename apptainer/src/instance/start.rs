@@ -132,7 +132,7 @@ impl Container {
 }
 
 /// A name that no other process, and nothing else in this one, comes up with.
-fn generated_name() -> String {
+pub(super) fn generated_name() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -140,13 +140,13 @@ fn generated_name() -> String {
     format!("rs-{}-{since:x}-{count}", std::process::id())
 }
 
-fn length(path: &Path) -> u64 {
+pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
 
 /// The end of what the instance has written to its standard error since it was
 /// started: the log may hold what one of the same name wrote earlier.
-fn log_since(records: &Records, name: &str, start: u64) -> String {
+pub(super) fn log_since(records: &Records, name: &str, start: u64) -> String {
     const MOST: u64 = 4096;
     let read = || -> io::Result<String> {
         use std::io::{Read, Seek, SeekFrom};

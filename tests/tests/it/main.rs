@@ -33,3 +33,4 @@ mod store_users;
 mod stray;
 mod stream;
 mod stream_link;
+mod supervisor;

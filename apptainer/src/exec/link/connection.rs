@@ -28,8 +28,10 @@ pub(crate) struct Connection {
     socket: Seqpacket,
     /// The `apptainer` that the agent runs in, where we have started it.
     process: Mutex<Option<Running>>,
-    /// Where the agent is found again, if its commands go on without their callers.
+    /// Where the agent is found again, if it goes on without its callers.
     address: Option<Address>,
+    /// Whether commands go on without their callers, unless they are told otherwise.
+    keeps_commands: bool,
     agent: Agent,
     is_lost: AtomicBool,
     /// For what is asked and answered over the socket itself: one at a time.
@@ -65,6 +67,7 @@ impl Connection {
         Self {
             socket,
             process: Mutex::new(process),
+            keeps_commands: address.is_some(),
             address,
             agent,
             is_lost: AtomicBool::new(false),
@@ -74,8 +77,19 @@ impl Connection {
         }
     }
 
+    /// Has commands end with their callers, though the agent does not, but for those that are
+    /// let go.
+    pub(super) fn ending_commands(mut self) -> Self {
+        self.keeps_commands = false;
+        self
+    }
+
     /// Whether its commands go on without their callers.
-    pub(super) fn is_detached(&self) -> bool {
+    pub(super) fn keeps_commands(&self) -> bool {
+        self.keeps_commands
+    }
+
+    fn is_detached(&self) -> bool {
         self.address.is_some()
     }
 
@@ -85,6 +99,11 @@ impl Connection {
 
     pub(super) fn pid(&self) -> Option<Pid> {
         self.agent.pid
+    }
+
+    /// The same, held.
+    pub(super) fn pidfd(&self) -> Option<&PidFd> {
+        self.agent.pidfd.as_ref()
     }
 
     /// `/dev/null`, open for reading and writing.

@@ -80,7 +80,8 @@ impl Link {
     ///
     /// Dropping the future leaves it as it is.
     pub async fn attach(socket: impl AsRef<Path>) -> Result<Self, LinkError> {
-        attach(socket.as_ref()).await.map(Self::new)
+        let connection = attach(socket.as_ref()).await?;
+        Ok(Self::new(Arc::new(connection)))
     }
 
     /// A command in the container.

@@ -23,11 +23,11 @@ use crate::process::{OnDrop, Running};
 /// The numbers that the agent's program, its end of the link and its listening socket have. High enough that
 /// nothing else has them, low enough for a limit of 256.
 const PROGRAM: i32 = 200;
-const LINK: i32 = 201;
-const LISTENER: i32 = 202;
+pub(super) const LINK: i32 = 201;
+pub(super) const LISTENER: i32 = 202;
 
 /// How long an agent that runs may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was started, and what tells why it did not come up.
 struct Launched {
@@ -84,7 +84,7 @@ pub(super) async fn launch(
 /// Connects to an agent that was left running.
 ///
 /// Dropping the future leaves it as it is.
-pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
+pub(super) async fn attach(path: &Path) -> Result<Connection, LinkError> {
     let (address, socket) = Address::connect(path)?;
     socket
         .tell_senders()
@@ -104,8 +104,7 @@ pub(super) async fn attach(path: &Path) -> Result<Arc<Connection>, LinkError> {
         Ok(answer) => welcome(answer?)?,
         Err(elapsed) => return Err(io_error("attach to a link")(elapsed.into())),
     };
-    let connection = Connection::new(socket, None, Some(address), agent);
-    Ok(Arc::new(connection))
+    Ok(Connection::new(socket, None, Some(address), agent))
 }
 
 async fn attempt(
@@ -133,7 +132,11 @@ async fn attempt(
 }
 
 /// Says hello, which lies there until the agent is up.
-fn greet(socket: &Seqpacket, orphans: Orphans, token: &[u8; 16]) -> Result<(), LinkError> {
+pub(super) fn greet(
+    socket: &Seqpacket,
+    orphans: Orphans,
+    token: &[u8; 16],
+) -> Result<(), LinkError> {
     let hello = Hello {
         oldest: VERSION,
         newest: VERSION,
@@ -147,7 +150,7 @@ fn greet(socket: &Seqpacket, orphans: Orphans, token: &[u8; 16]) -> Result<(), L
 }
 
 /// Who the agent says it is.
-fn welcome(answer: (Reply, Option<Pid>)) -> Result<Agent, LinkError> {
+pub(super) fn welcome(answer: (Reply, Option<Pid>)) -> Result<Agent, LinkError> {
     match answer {
         (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
             pid,
@@ -163,7 +166,7 @@ fn welcome(answer: (Reply, Option<Pid>)) -> Result<Agent, LinkError> {
     }
 }
 
-fn io_error(doing: &'static str) -> impl Fn(io::Error) -> LinkError {
+pub(super) fn io_error(doing: &'static str) -> impl Fn(io::Error) -> LinkError {
     move |source| LinkError::Io { doing, source }
 }
 

@@ -21,6 +21,7 @@ mod program;
 mod protocol;
 mod remote;
 mod request;
+mod resident;
 mod slot;
 mod socket;
 mod stream;
@@ -34,6 +35,7 @@ pub use program::Carrier;
 
 pub(crate) use connection::Connection;
 pub(crate) use line::Line;
+pub(crate) use resident::{Resident, resident_program};
 pub(crate) use slot::Slot;
 pub(crate) use stream::{Channel, ChannelInput, ChannelOutput, Mux};
 pub(crate) use transport::Transport;

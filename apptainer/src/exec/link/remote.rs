@@ -42,7 +42,7 @@ impl Remote {
     ) -> Result<Self, ExecError> {
         let manner = Manner {
             reports_start,
-            ends_with_caller: on_drop == OnDrop::Kill && !connection.is_detached(),
+            ends_with_caller: on_drop == OnDrop::Kill && !connection.keeps_commands(),
             is_piped: [false; 3],
         };
         let message = request::encode(command, &manner).map_err(refused)?;

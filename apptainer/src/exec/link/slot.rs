@@ -1,10 +1,10 @@
 //! Where a place's link is kept, and made when it is first needed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::LinkError;
 use super::launch::launch;
 use super::transport::Transport;
+use super::{Link, LinkError};
 use crate::exec::{ExecError, Place};
 
 /// The link of one place, for all commands there.
@@ -32,6 +32,17 @@ impl Slot {
             reached: Mutex::default(),
             making: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// With this link in it.
+    pub(crate) fn linked(place: Place, link: Link) -> Self {
+        let slot = Self::new(place);
+        *slot.reached() = Some(Reached::Agent(link.transport));
+        slot
+    }
+
+    fn reached(&self) -> MutexGuard<'_, Option<Reached>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it leads to.
@@ -65,15 +76,13 @@ impl Slot {
             }
             Err(error) => return Err(error),
         };
-        let mut kept = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(reached.clone());
+        *self.reached() = Some(reached.clone());
         Ok(reached)
     }
 
     /// The way to it, if that is known.
     pub(crate) fn known(&self) -> Option<Reached> {
-        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*reached {
+        match &*self.reached() {
             Some(Reached::Agent(transport)) if transport.is_lost() => None,
             reached => reached.clone(),
         }
@@ -81,7 +90,6 @@ impl Slot {
 
     /// Forgets a link, which ends when nobody else uses it.
     pub(crate) fn forget(&self) {
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        *reached = None;
+        *self.reached() = None;
     }
 }

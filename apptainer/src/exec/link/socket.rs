@@ -1,15 +1,16 @@
 //! Where detached links are found again: sockets on the host's file system.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use apptainer_sys::process::{Seqpacket, listen_at};
 
 use super::LinkError;
 use crate::lock::{FileLock, Locking};
+use crate::private;
 
 /// A socket that an agent will listen at. Dropped before it does, it is removed.
 #[derive(Debug)]
@@ -170,26 +171,23 @@ fn is_nobody(error: &io::Error) -> bool {
 
 /// Sees to it that a folder is there, and that nobody else may enter it.
 fn make_private(folder: &Path) -> Result<(), LinkError> {
-    let failed = |source| LinkError::Io {
-        doing: "make the folder of a link's socket",
-        source,
-    };
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(failed)?;
-    let found = fs::metadata(folder).map_err(failed)?;
-    let is_ours = found.uid() == nix::unistd::geteuid().as_raw();
-    let is_open = found.permissions().mode() & 0o077 != 0;
-    if is_ours && !is_open {
-        Ok(())
-    } else {
-        let path = folder.to_owned();
-        Err(LinkError::NotPrivate { path })
+    match private::make_private(folder) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let path = folder.to_owned();
+            Err(LinkError::NotPrivate { path })
+        }
+        Err(source) => Err(LinkError::Io {
+            doing: "make the folder of a link's socket",
+            source,
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn private() -> tempfile::TempDir {

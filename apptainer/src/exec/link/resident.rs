@@ -1,0 +1,91 @@
+//! Agents that an instance is started with: its first program, which starts all others.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use apptainer_sys::process::{Seqpacket, Spawn};
+
+use super::connection::{Connection, hear};
+use super::launch::{LINK, LISTENER, attach, greet, io_error, token, welcome};
+use super::protocol::Orphans;
+use super::socket::Listening;
+use super::transport::Transport;
+use super::{Link, LinkError};
+use crate::process::Ended;
+
+/// An agent that somebody starts as the first program of an instance. It goes on without its
+/// callers, and is found again at a socket; commands end with their callers unless they are let
+/// go.
+#[derive(Debug)]
+pub(crate) struct Resident {
+    socket: Seqpacket,
+    theirs: Option<OwnedFd>,
+    listening: Listening,
+}
+
+/// The agent's program; none for processors that there is none for.
+pub(crate) fn resident_program() -> Option<&'static [u8]> {
+    super::program::PROGRAM
+}
+
+impl Resident {
+    /// One that is to listen at this path, in a folder that only its user may enter.
+    pub(crate) fn at(path: &Path) -> Result<Self, LinkError> {
+        let (socket, theirs) = Seqpacket::pair().map_err(io_error("make a socket"))?;
+        socket.tell_senders().map_err(io_error("make a socket"))?;
+        let token = token().map_err(io_error("name the exec agent"))?;
+        greet(&socket, Orphans::Keep, &token)?;
+        Ok(Self {
+            socket,
+            theirs: Some(theirs.into()),
+            listening: Listening::at(path)?,
+        })
+    }
+
+    /// What it is to be told on its command line.
+    pub(crate) fn arguments() -> [OsString; 3] {
+        [LINK.to_string(), LISTENER.to_string(), "relay".to_owned()].map(OsString::from)
+    }
+
+    /// Gives `spawn`, by which it is started at any remove, what it takes.
+    pub(crate) fn lend(&mut self, spawn: &mut Spawn) -> Result<(), LinkError> {
+        let listener = self.listening.listener();
+        let listener = listener.map_err(io_error("make a socket"))?;
+        spawn.inherit(listener, LISTENER);
+        if let Some(theirs) = self.theirs.take() {
+            spawn.inherit(theirs, LINK);
+        }
+        Ok(())
+    }
+
+    /// The way to it, once it runs. This does not tell that it never will: whoever serves the
+    /// container has its sockets open, too.
+    pub(crate) async fn link(self) -> Result<Link, LinkError> {
+        let agent = welcome(hear(&self.socket).await?)?;
+        let address = Some(self.listening.keep());
+        let connection = Connection::new(self.socket, None, address, agent);
+        Ok(Link::resident(connection))
+    }
+}
+
+impl Link {
+    /// Finds an agent again that an instance was started with.
+    pub(crate) async fn attach_resident(socket: &Path) -> Result<Self, LinkError> {
+        attach(socket).await.map(Self::resident)
+    }
+
+    /// Tells when its agent has ended, where the host can see it.
+    pub(crate) fn ended(&self) -> io::Result<Option<Ended>> {
+        let Transport::Local(connection) = &self.transport else {
+            return Ok(None);
+        };
+        connection.pidfd().map(Ended::of).transpose()
+    }
+
+    fn resident(connection: Connection) -> Self {
+        Self::new(Arc::new(connection.ending_commands()))
+    }
+}

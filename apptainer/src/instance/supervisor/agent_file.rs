@@ -1,0 +1,69 @@
+//! The agent's program as a file, for containers to have in the place of a script.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::exec::resident_program;
+
+/// Where it is: in the first of these folders that programs may be run from, by what is in it.
+/// Made where it is not there.
+pub(super) fn agent_file(folders: [&Path; 2]) -> io::Result<PathBuf> {
+    let program = resident_program().ok_or_else(|| {
+        let reason = "there is no agent for this processor";
+        io::Error::new(io::ErrorKind::Unsupported, reason)
+    })?;
+    let digest = Sha256::digest(program);
+    let digest: String = digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let folder = folders.into_iter().find(|folder| may_run_from(folder));
+    let folder = folder.ok_or_else(|| {
+        let reason = format!(
+            "programs may be run neither from {} nor from {}",
+            folders[0].display(),
+            folders[1].display()
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, reason)
+    })?;
+    let path = folder.join(format!("agent-{digest}"));
+    if fs::metadata(&path).is_ok_and(|found| found.len() == program.len() as u64) {
+        return Ok(path);
+    }
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(program)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o555))?;
+    file.persist(&path)?;
+    Ok(path)
+}
+
+fn may_run_from(folder: &Path) -> bool {
+    let found = rustix::fs::statvfs(folder);
+    found.is_ok_and(|found| !found.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = || agent_file([folder.path(), folder.path()]).unwrap();
+        let path = make();
+        assert_eq!(fs::read(&path).unwrap(), resident_program().unwrap());
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(make(), path);
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        // What was cut off is made anew.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "half").unwrap();
+        make();
+        assert_eq!(fs::read(&path).unwrap(), resident_program().unwrap());
+    }
+}

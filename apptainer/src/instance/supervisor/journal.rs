@@ -1,0 +1,166 @@
+//! What a supervisor notes on disk of its instances, for whoever comes after it was killed.
+//!
+//! `CONFIGDIR/apptainer-rs/supervisors/HOST/SUPERVISOR/`, where `lock` is held for as long as the
+//! supervisor lives, and `ID.json` is there from before an instance is started until nothing of
+//! it is left. What is noted is written elsewhere and renamed, so it is whole or not there.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use apptainer_sys::process::Pid;
+use apptainer_sys::state::{ConfigDir, host_name};
+use serde::{Deserialize, Serialize};
+
+use crate::instance::remains::Naming;
+use crate::lock::{FileLock, Locking};
+
+/// The journals of all supervisors on this host.
+pub(super) fn folder(config: &ConfigDir) -> io::Result<PathBuf> {
+    let all = config.path().join("apptainer-rs/supervisors");
+    Ok(all.join(host_name()?))
+}
+
+/// The journal of one supervisor, while that lives.
+#[derive(Debug)]
+pub(super) struct Journal {
+    folder: PathBuf,
+    _lock: FileLock,
+}
+
+/// What is noted of an instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Which it is, of all that ever had its name.
+    pub(super) id: String,
+    /// Its name.
+    pub(super) name: String,
+    pub(super) naming: Naming,
+    /// The start of the machine that it belongs to.
+    pub(super) boot: String,
+    /// Its folder on this node.
+    pub(super) room: PathBuf,
+    /// What was agreed on.
+    pub(super) terms: Terms,
+    /// How long its logs were before it.
+    #[serde(default)]
+    pub(super) log_start: [u64; 2],
+    /// What it is, once it has been started.
+    #[serde(default)]
+    pub(super) started: Option<Started>,
+}
+
+/// What who watches an instance has to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Terms {
+    /// How long it may take to obey when it is told to end.
+    pub(super) grace: Duration,
+    /// Whether it ends with its payload.
+    pub(super) ends_with_payload: bool,
+}
+
+/// What is noted once an instance runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Started {
+    /// The agent's pid on the host, and when that began, in clock ticks since boot.
+    pub(super) agent: Option<(Pid, u64)>,
+    /// The number of its payload among the agent's commands, if it has one.
+    pub(super) payload: Option<u64>,
+}
+
+impl Journal {
+    /// Opens the journal of the supervisor of this name; `None` while another has it.
+    pub(super) fn open(config: &ConfigDir, name: &str) -> io::Result<Option<Self>> {
+        let folder = folder(config)?.join(name);
+        loop {
+            fs::create_dir_all(&folder)?;
+            match Self::lock(folder.clone()) {
+                // Whoever had it before has just removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                locked => return locked,
+            }
+        }
+    }
+
+    /// The same of a folder that is there.
+    pub(super) fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
+        // The folder is this node's own.
+        let locking = Locking::on_this_node(&folder)?;
+        let lock = FileLock::try_take(&folder.join("lock"), locking)?;
+        Ok(lock.map(|lock| Self {
+            folder,
+            _lock: lock,
+        }))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+
+    /// Notes what is so now.
+    pub(super) fn note(&self, entry: &Entry) -> io::Result<()> {
+        // Not synced: what it tells of does not outlive the machine's stop, nor need it.
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        serde_json::to_writer(&mut file, entry)?;
+        file.flush()?;
+        file.persist(self.path(&entry.id))?;
+        Ok(())
+    }
+
+    /// Strikes out what is no more.
+    pub(super) fn strike(&self, id: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// All that is noted. What cannot be read was left by a machine that stopped, and is removed.
+    pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            if path.extension().is_none_or(|ending| ending != "json") {
+                continue;
+            }
+            match serde_json::from_slice(&fs::read(&path)?) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "removing a damaged note of an instance");
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes it, if nothing is noted in it.
+    pub(super) fn remove_if_empty(self) -> io::Result<()> {
+        let Self { folder, _lock } = self;
+        for file in fs::read_dir(&folder)? {
+            let path = file?.path();
+            // What was being written when its writer was killed.
+            let name = path.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().starts_with(b".tmp") {
+                fs::remove_file(&path)?;
+            }
+        }
+        drop(_lock);
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// Which start of the machine this is.
+pub(super) fn boot() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_owned())
+}

@@ -1,0 +1,288 @@
+//! Instances that are watched, and found again when whoever watched them was killed.
+
+mod agent_file;
+mod journal;
+mod plan;
+mod recover;
+mod remnant;
+mod room;
+mod service;
+mod start;
+mod watch;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use apptainer_sys::process::{Pid, Process};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use self::journal::Journal;
+use super::{InstanceError, State};
+use crate::Apptainer;
+use crate::blocking::blocking;
+use crate::exec::Link;
+use crate::private::make_private;
+
+pub use service::Service;
+
+/// Starts instances, and watches them until they end.
+///
+/// It notes on disk what it has, so that nothing is lost when its program is killed: the next
+/// supervisor of the same name finds its instances again, and [reattaches to them or ends
+/// them](Recovery).
+///
+/// A handle: cheap to clone. With the last one its instances are killed; [`shut_down`](Self::shut_down)
+/// stops them in order, and [`leave`](Self::leave) leaves them running.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Apptainer,
+    journal: Arc<Journal>,
+    runtime: PathBuf,
+    permits: Semaphore,
+    services: Mutex<HashMap<String, (Service, AbortHandle)>>,
+}
+
+/// What becomes of the instances that a supervisor of the same name has left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Recovery {
+    /// They are watched again.
+    #[default]
+    Reattach,
+    /// They are ended.
+    Reap,
+}
+
+/// Settings of a [`Supervisor`].
+#[derive(Debug, Clone)]
+#[must_use = "a supervisor is opened by `open`"]
+pub struct SupervisorBuilder {
+    client: Apptainer,
+    name: String,
+    concurrency: Option<usize>,
+    runtime: Option<PathBuf>,
+    recovery: Recovery,
+}
+
+impl Apptainer {
+    /// A supervisor of this name, of which there is one at a time for a user on a host.
+    pub fn supervisor(&self, name: impl Into<String>) -> SupervisorBuilder {
+        SupervisorBuilder {
+            client: self.clone(),
+            name: name.into(),
+            concurrency: None,
+            runtime: None,
+            recovery: Recovery::default(),
+        }
+    }
+}
+
+impl SupervisorBuilder {
+    /// How many instances are started at the same time: twice as many as there are processors
+    /// otherwise, and four at least. More wait for their turn.
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.concurrency = Some(most.max(1));
+        self
+    }
+
+    /// Where instances have sockets and temporary layers: a folder of this node's, which nobody
+    /// else may enter, and which is made where it is not there. `apptainer-rs-UID` in the
+    /// directory for temporary files otherwise.
+    pub fn runtime_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.runtime = Some(path.into());
+        self
+    }
+
+    /// What becomes of the instances that a supervisor of the same name has left behind.
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// Opens it, and looks after what its predecessor has left.
+    ///
+    /// Dropping the future leaves what has not been looked after yet.
+    pub async fn open(self) -> Result<Supervisor, InstanceError> {
+        let recovery = self.recovery;
+        let name = self.name.clone();
+        let opened = blocking(move || self.open_blocking()).await;
+        let supervisor = opened?.ok_or(InstanceError::SupervisorRuns { name })?;
+        supervisor.recover(recovery).await?;
+        Ok(supervisor)
+    }
+
+    /// `None` where there is one of this name.
+    fn open_blocking(self) -> Result<Option<Supervisor>, InstanceError> {
+        if !apptainer_sys::state::instance::is_valid_name(&self.name) {
+            return Err(InstanceError::InvalidName { name: self.name });
+        }
+        let failed = |source| InstanceError::Supervisor {
+            name: self.name.clone(),
+            source,
+        };
+        let Some(journal) = Journal::open(self.client.config_dir(), &self.name).map_err(failed)?
+        else {
+            return Ok(None);
+        };
+        let runtime = self.runtime.map(std::path::absolute).transpose();
+        let runtime = match runtime.map_err(failed)? {
+            Some(runtime) => runtime,
+            None => default_runtime(&self.client),
+        };
+        if !make_private(&runtime).map_err(failed)? {
+            return Err(InstanceError::NotPrivate { path: runtime });
+        }
+        Ok(Some(Supervisor {
+            inner: Arc::new(Inner {
+                client: self.client,
+                journal: Arc::new(journal),
+                runtime,
+                permits: Semaphore::new(self.concurrency.unwrap_or_else(default_concurrency)),
+                services: Mutex::default(),
+            }),
+        }))
+    }
+}
+
+impl Supervisor {
+    /// Starts one.
+    pub async fn start(
+        &self,
+        container: &crate::Container,
+        argv: Option<Vec<std::ffi::OsString>>,
+    ) -> Result<Service, InstanceError> {
+        let plan = plan::Plan {
+            name: super::start::generated_name(),
+            naming: super::remains::Naming::Generated,
+            image: container.image.clone(),
+            settings: container.settings.clone(),
+            program: argv.map_or(plan::Program::Nothing, plan::Program::Command),
+            deadline: std::time::Duration::from_secs(60),
+            grace: std::time::Duration::from_secs(10),
+        };
+        self.start_plan(&plan).await
+    }
+
+    /// The instances that are watched, by name.
+    pub fn services(&self) -> Vec<Service> {
+        let services = self.services_by_name();
+        let mut services: Vec<_> = services
+            .values()
+            .map(|(service, _)| service.clone())
+            .collect();
+        services.sort_by(|one, other| one.name().cmp(other.name()));
+        services
+    }
+
+    /// The instance of this name, if it is watched.
+    pub fn service(&self, name: impl AsRef<str>) -> Option<Service> {
+        let services = self.services_by_name();
+        Some(services.get(name.as_ref())?.0.clone())
+    }
+
+    /// Stops all instances, at the same time, and waits until nothing is left of them. The first
+    /// error is returned when all have been tried.
+    pub async fn shut_down(self) -> Result<(), InstanceError> {
+        let stopping = self.services().into_iter();
+        let stopping: Vec<_> = stopping
+            .map(|service| tokio::spawn(async move { service.stop().await }))
+            .collect();
+        let mut result = Ok(());
+        for stopped in stopping {
+            match stopped.await {
+                Ok(stopped) => result = result.and(stopped),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        result
+    }
+
+    /// Leaves all instances running, for the next supervisor of this name to find.
+    pub async fn leave(self) {
+        for service in self.services() {
+            service.leave().await;
+        }
+    }
+
+    fn client(&self) -> &Apptainer {
+        &self.inner.client
+    }
+
+    fn journal(&self) -> &Arc<Journal> {
+        &self.inner.journal
+    }
+
+    fn runtime(&self) -> &Path {
+        &self.inner.runtime
+    }
+
+    fn services_by_name(&self) -> MutexGuard<'_, HashMap<String, (Service, AbortHandle)>> {
+        let services = self.inner.services.lock();
+        let mut services = services.unwrap_or_else(PoisonError::into_inner);
+        services.retain(|_, (service, _)| !service.state().is_final());
+        services
+    }
+
+    /// Has it among those that are watched.
+    fn take_in(&self, service: &Service, task: AbortHandle) {
+        let name = service.name().to_owned();
+        self.services_by_name()
+            .insert(name, (service.clone(), task));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let services = self.services.get_mut();
+        let services = services.unwrap_or_else(PoisonError::into_inner);
+        for (_, task) in services.values() {
+            // Whoever watches it has it killed.
+            task.abort();
+        }
+    }
+}
+
+fn default_concurrency() -> usize {
+    let processors = std::thread::available_parallelism();
+    processors.map_or(4, |count| (2 * count.get()).max(4))
+}
+
+/// Of this user, and of instances below this client's configuration.
+fn default_runtime(client: &Apptainer) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let user = nix::unistd::geteuid();
+    let config = client.config_dir().path().as_os_str();
+    let digest = Sha256::digest(config.as_bytes());
+    let digest: String = digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let folder = std::env::temp_dir().join(format!("apptainer-rs-{user}"));
+    folder.join(digest)
+}
+
+/// Which process an agent is on the host, by its pid and its start.
+fn agent(link: &Link) -> io::Result<Option<(Pid, u64)>> {
+    let Some(pid) = link.pid() else {
+        return Ok(None);
+    };
+    let process = Process::read(pid)?;
+    Ok(process.map(|process| (pid, process.started)))
+}
+
+const _: () = {
+    /// Handles go from task to task.
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Supervisor>();
+    is_shared::<Service>();
+    let _: fn(&State) -> bool = State::is_final;
+};

@@ -1,0 +1,177 @@
+//! What is left of an instance in the end, and taking it away.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::journal::Journal;
+use super::room::Room;
+use crate::instance::remains::Remains;
+use crate::instance::state::{Chronicle, State, Stopped};
+use crate::lock::FileLock;
+use crate::{Apptainer, Image};
+
+/// How long processes that end by themselves may take to be gone: a starting `apptainer` waits a
+/// while before it does.
+const BY_ITSELF: Duration = Duration::from_secs(2);
+
+/// How long processes that were killed may take.
+const KILLED: Duration = Duration::from_secs(10);
+
+/// All that there is of an instance outside of it. Dropped before it was [cleared](Self::clear),
+/// it is cleared by a thread of its own, killed where it still runs.
+#[derive(Debug)]
+pub(super) struct Remnant {
+    parts: Option<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    id: String,
+    client: Apptainer,
+    journal: Arc<Journal>,
+    room: Room,
+    remains: Remains,
+    /// The name's, while it is being started.
+    starting: Option<FileLock>,
+    /// Told when it is cleared by being dropped.
+    chronicle: Option<Chronicle>,
+    /// Whether its name is another's, whose record and logs are not to be touched.
+    is_anothers: bool,
+    /// Not to be taken away meanwhile.
+    _image: Option<Image>,
+}
+
+/// How much is known of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It has ended, but for what may take a moment.
+    Ended,
+    /// Nothing.
+    Nothing,
+}
+
+impl Remnant {
+    pub(super) fn new(
+        id: &str,
+        client: &Apptainer,
+        journal: &Arc<Journal>,
+        room: Room,
+        remains: Remains,
+        image: Option<Image>,
+    ) -> Self {
+        Self {
+            parts: Some(Parts {
+                id: id.to_owned(),
+                client: client.clone(),
+                journal: Arc::clone(journal),
+                room,
+                remains,
+                starting: None,
+                chronicle: None,
+                is_anothers: false,
+                _image: image,
+            }),
+        }
+    }
+
+    /// Of what is not there.
+    pub(super) fn nothing() -> Self {
+        Self { parts: None }
+    }
+
+    /// Has this told when it is cleared by being dropped.
+    pub(super) fn tell(&mut self, chronicle: Chronicle) {
+        if let Some(parts) = &mut self.parts {
+            parts.chronicle = Some(chronicle);
+        }
+    }
+
+    /// Keeps the name from others until it has been started, or nothing is left of it.
+    pub(super) fn keep_name(&mut self, lock: FileLock) {
+        if let Some(parts) = &mut self.parts {
+            parts.starting = Some(lock);
+        }
+    }
+
+    /// It runs, and is found by its name.
+    pub(super) fn is_started(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.starting = None;
+        }
+    }
+
+    /// An instance of its name was started by somebody else.
+    pub(super) fn name_is_anothers(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.is_anothers = true;
+        }
+    }
+
+    /// Sees to it that nothing is left, and says whether that is so. Blocks.
+    pub(super) fn clear(&mut self, known: Known) -> io::Result<bool> {
+        let Some(parts) = &mut self.parts else {
+            return Ok(true);
+        };
+        if !parts.clear(known)? {
+            return Ok(false);
+        }
+        self.parts = None;
+        Ok(true)
+    }
+
+    /// Leaves all as it is.
+    pub(super) fn leave(&mut self) {
+        self.parts = None;
+    }
+}
+
+impl Parts {
+    fn clear(&mut self, known: Known) -> io::Result<bool> {
+        let is_gone = known == Known::Ended && self.room.wait(BY_ITSELF)?;
+        if !is_gone && !self.room.kill(KILLED)? {
+            return Ok(false);
+        }
+        match &self.starting {
+            _ if self.is_anothers => {}
+            Some(_lock) => self.remains.clear_locked(),
+            None => self.remains.clear(self.client.config_dir()),
+        }
+        self.room.remove()?;
+        self.journal.strike(&self.id)?;
+        self.starting = None;
+        Ok(true)
+    }
+}
+
+impl Drop for Remnant {
+    fn drop(&mut self) {
+        let Some(mut parts) = self.parts.take() else {
+            return;
+        };
+        let enter = |parts: &Parts, state| {
+            if let Some(chronicle) = &parts.chronicle {
+                chronicle.enter(state);
+            }
+        };
+        enter(&parts, State::Stopping);
+        let clear = move || match parts.clear(Known::Nothing) {
+            Ok(true) => {
+                let stopped = Stopped {
+                    was_asked: true,
+                    ..Stopped::default()
+                };
+                enter(&parts, State::Stopped(stopped));
+            }
+            Ok(false) => {
+                tracing::warn!(id = parts.id, "an instance that was killed is still there")
+            }
+            Err(error) => tracing::warn!(%error, id = parts.id, "cannot clear an instance up"),
+        };
+        let thread = std::thread::Builder::new().name("apptainer-dropper".into());
+        // Where no thread can be had, the next supervisor finds it noted.
+        if let Err(error) = thread.spawn(clear) {
+            tracing::warn!(%error, "cannot start the thread that clears dropped instances up");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Starting an instance that is supervised.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use apptainer_sys::command::instance::{Run, Start};
+use apptainer_sys::command::{Access, GlobalOptions, Mount};
+use apptainer_sys::exit::{Failure, FailureKind};
+use apptainer_sys::process::{Exit, Session, Spawn, Stdio};
+use apptainer_sys::state::instance::Records;
+use tokio::time::Instant;
+
+use super::Supervisor;
+use super::agent_file::agent_file;
+use super::journal::{Entry, Started, Terms, boot};
+use super::plan::Plan;
+use super::remnant::{Known, Remnant};
+use super::room::Room;
+use super::service::Service;
+use super::watch::Watch;
+use crate::blocking::blocking;
+use crate::error::ApptainerFailure;
+use crate::exec::{Child, Link, Resident};
+use crate::instance::InstanceError;
+use crate::instance::list::{records, running};
+use crate::instance::lock::try_lock;
+use crate::instance::processes::Processes;
+use crate::instance::remains::Remains;
+use crate::instance::start::{length, log_since};
+use crate::process::{OnDrop, Running, read_available};
+
+/// How often an instance is started whose file system was not served in time.
+const ATTEMPTS: u32 = 3;
+
+/// An instance that is being started. Dropped, it is ended.
+struct Starting<'a> {
+    supervisor: &'a Supervisor,
+    plan: &'a Plan,
+    records: Records,
+    entry: Entry,
+    remnant: Remnant,
+    room: Room,
+    deadline: Instant,
+}
+
+/// An instance that has been started.
+struct Up {
+    processes: Processes,
+    link: Link,
+}
+
+impl Supervisor {
+    /// Starts it, again where its file system was not served in time, as happens on machines with
+    /// much to do.
+    pub(super) async fn start_plan(&self, plan: &Plan) -> Result<Service, InstanceError> {
+        let deadline = Instant::now() + plan.deadline;
+        let mut attempt = 1;
+        loop {
+            let result = self.try_start(plan, deadline).await;
+            match &result {
+                Err(InstanceError::Apptainer { failure, .. })
+                    if attempt < ATTEMPTS && will_pass(failure) =>
+                {
+                    tracing::warn!(name = plan.name, %failure, "an instance is started again");
+                    attempt += 1;
+                }
+                _ => return result,
+            }
+        }
+    }
+
+    async fn try_start(&self, plan: &Plan, deadline: Instant) -> Result<Service, InstanceError> {
+        let io_error = |source| InstanceError::starting(&plan.name, source);
+        let client = self.client();
+        let records = records(client, &plan.name)?;
+        let lock = try_lock(client.config_dir(), &plan.name).map_err(io_error)?;
+        let lock = lock.ok_or_else(|| InstanceError::name_taken(&plan.name))?;
+        if running(&records, &plan.name).await?.is_some() {
+            return Err(InstanceError::name_taken(&plan.name));
+        }
+        let id = format!("{}-{:08x}", plan.name, unique());
+        let entry = Entry {
+            room: self.runtime().join(&id),
+            id,
+            name: plan.name.clone(),
+            naming: plan.naming,
+            boot: boot().map_err(io_error)?,
+            terms: Terms {
+                grace: plan.grace,
+                ends_with_payload: plan.program.is_awaited(),
+            },
+            log_start: records.logs(&plan.name).map(|log| length(&log)),
+            started: None,
+        };
+        let remains = Remains::new(records.clone(), &plan.name, plan.naming);
+        let room = Room::at(entry.room.clone());
+        let image = Some(plan.image.clone());
+        let journal = self.journal();
+        let mut remnant = Remnant::new(&entry.id, client, journal, room.clone(), remains, image);
+        remnant.keep_name(lock);
+        let mut starting = Starting {
+            supervisor: self,
+            plan,
+            records,
+            entry,
+            remnant,
+            room,
+            deadline,
+        };
+        match starting.start().await {
+            Ok(up) => starting.finish(up).await,
+            Err(error) => {
+                starting.clear().await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Starting<'_> {
+    fn io_error(&self) -> impl Fn(io::Error) -> InstanceError + use<> {
+        let name = self.plan.name.clone();
+        move |source| InstanceError::starting(&name, source)
+    }
+
+    /// Starts the container with its agent. What has been started when this fails is left to
+    /// [`clear`](Self::clear).
+    async fn start(&mut self) -> Result<Up, InstanceError> {
+        let io_error = self.io_error();
+        // Noted before there is anything to find.
+        self.supervisor
+            .journal()
+            .note(&self.entry)
+            .map_err(&io_error)?;
+        Room::make(self.entry.room.clone()).map_err(&io_error)?;
+        let mut resident = Resident::at(&self.room.socket())?;
+        let mut spawn = self.invocation()?;
+        resident.lend(&mut spawn)?;
+        self.room.mark(&mut spawn).map_err(&io_error)?;
+        let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
+        // Whatever becomes of it, it is found by what it was marked with.
+        let mut process = Running::spawn(spawn, OnDrop::Detach)?;
+        let [_, _, stderr] = process.take_pipes();
+
+        let mut link = pin!(resident.link());
+        let ended = process.ended().map_err(&io_error)?;
+        let link = tokio::select! {
+            link = &mut link => link?,
+            ended = ended.wait() => {
+                ended.map_err(&io_error)?;
+                let exit = process.wait().await.map_err(&io_error)?;
+                let stderr = stderr.map(read_available).unwrap_or_default();
+                if !exit.success() {
+                    return Err(self.failure(program, argv, exit, stderr));
+                }
+                // It may have begun just now.
+                match tokio::time::timeout_at(self.deadline, link).await {
+                    Ok(link) => link?,
+                    Err(_) => return Err(self.ended_at_once()),
+                }
+            }
+            () = tokio::time::sleep_until(self.deadline) => return Err(self.timed_out()),
+        };
+        let processes = self.processes(&mut process).await?;
+        Ok(Up { processes, link })
+    }
+
+    /// Ends what has been started, and waits until it is gone.
+    async fn clear(self) -> Result<(), InstanceError> {
+        let io_error = self.io_error();
+        let name = self.plan.name.clone();
+        let mut remnant = self.remnant;
+        let cleared = blocking(move || remnant.clear(Known::Nothing)).await;
+        match cleared.map_err(io_error)? {
+            true => Ok(()),
+            false => Err(InstanceError::StillRunning { name }),
+        }
+    }
+
+    /// The processes of the instance, once Apptainer has noted them: it does so a moment after
+    /// the first has begun.
+    async fn processes(&self, process: &mut Running) -> Result<Processes, InstanceError> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let io_error = self.io_error();
+        loop {
+            // One that is malformed is being written.
+            if let Ok(Some(record)) = self.records.read(&self.plan.name)
+                && let Some(processes) = Processes::of(&record).map_err(&io_error)?
+            {
+                return Ok(processes);
+            }
+            let exit = process.try_wait().map_err(&io_error)?;
+            if exit.is_some_and(|exit| !exit.success()) {
+                return Err(self.ended_at_once());
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.timed_out());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Starts the payload, and hands everything over to who watches it.
+    async fn finish(mut self, up: Up) -> Result<Service, InstanceError> {
+        let io_error = self.io_error();
+        let started = async {
+            let agent = super::agent(&up.link).map_err(&io_error)?;
+            let payload = self.payload(&up.link).await?;
+            self.entry.started = Some(Started {
+                agent,
+                payload: payload.as_ref().and_then(Child::number),
+            });
+            self.supervisor
+                .journal()
+                .note(&self.entry)
+                .map_err(&io_error)?;
+            Ok(payload)
+        };
+        let payload = match started.await {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.clear().await?;
+                return Err(error);
+            }
+        };
+        self.remnant.is_started();
+        let watch = Watch::new(
+            self.supervisor,
+            &self.entry,
+            self.plan.settings.for_joining(),
+            up.processes,
+            up.link,
+            payload,
+            self.remnant,
+        );
+        Ok(watch.map_err(io_error)?.begin(self.supervisor))
+    }
+
+    async fn payload(&self, link: &Link) -> Result<Option<Child>, InstanceError> {
+        let Some(argv) = self.plan.program.argv() else {
+            return Ok(None);
+        };
+        let (program, args) = argv.split_first().ok_or(InstanceError::NoCommand)?;
+        let [stdout, stderr] = self.records.logs(&self.plan.name);
+        let open = |path: &Path| File::options().append(true).create(true).open(path);
+        let mut command = link.command(program);
+        command
+            .args(args)
+            .stdin(crate::Stdio::null())
+            .stdout(open(&stdout).map_err(self.io_error())?)
+            .stderr(open(&stderr).map_err(self.io_error())?)
+            .kill_on_drop(false);
+        if let Some(path) = &self.plan.settings.current_dir {
+            command.current_dir(path);
+        }
+        Ok(Some(command.spawn().await?))
+    }
+
+    fn invocation(&self) -> Result<Spawn, InstanceError> {
+        let folders = [
+            self.supervisor.runtime(),
+            self.supervisor.journal().folder(),
+        ];
+        let agent = agent_file(folders).map_err(self.io_error())?;
+        let (image, name) = (self.plan.image.path(), &self.plan.name);
+        let mut action = self.plan.settings.checked()?;
+        for (variable, value) in &self.plan.settings.env {
+            action.env(variable, value);
+        }
+        let program = &self.plan.program;
+        action.mount(Mount::bind(agent, program.agent_place()).access(Access::ReadOnly));
+        let arguments = Resident::arguments();
+        let client = self.supervisor.client();
+        let global = GlobalOptions::silent();
+        let mut spawn = if program.takes_runscript() {
+            let mut run = Run::new(image, name, arguments);
+            run.action = action;
+            client.invocation(&global, &run)?
+        } else {
+            let mut start = Start::new(image, name, arguments);
+            start.action = action;
+            client.invocation(&global, &start)?
+        };
+        spawn
+            .session(Session::NewSession)
+            .stdin(Stdio::Null)
+            .stdout(Stdio::Null)
+            .stderr(Stdio::pipe());
+        self.plan.image.lend(&mut spawn);
+        Ok(spawn)
+    }
+
+    /// The end of what the instance itself has said.
+    fn log(&self) -> String {
+        log_since(&self.records, &self.plan.name, self.entry.log_start[1])
+    }
+
+    fn ended_at_once(&self) -> InstanceError {
+        InstanceError::EndedAtOnce {
+            name: self.plan.name.clone(),
+            log: self.log(),
+        }
+    }
+
+    fn timed_out(&self) -> InstanceError {
+        InstanceError::TimedOut {
+            name: self.plan.name.clone(),
+            limit: self.plan.deadline,
+            log: self.log(),
+        }
+    }
+
+    fn failure(
+        &mut self,
+        program: std::path::PathBuf,
+        argv: Vec<OsString>,
+        exit: Exit,
+        stderr: Vec<u8>,
+    ) -> InstanceError {
+        let failure = Failure::from_stderr(&stderr);
+        if failure.kind == FailureKind::InstanceExists {
+            self.remnant.name_is_anothers();
+            return InstanceError::name_taken(&self.plan.name);
+        }
+        InstanceError::Apptainer {
+            name: self.plan.name.clone(),
+            failure: Box::new(ApptainerFailure {
+                program,
+                argv,
+                exit,
+                failure,
+                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                stdout: String::new(),
+            }),
+            log: self.log(),
+        }
+    }
+}
+
+/// Whether a failure is one that passes: Apptainer waits for 10 seconds for a FUSE program.
+fn will_pass(failure: &ApptainerFailure) -> bool {
+    let mut lines = failure.stderr.lines();
+    lines.any(|line| {
+        let after = line.split_once(" failed to mount ");
+        let time = after.and_then(|(_, after)| after.rsplit_once(" in "));
+        time.is_some_and(|(_, time)| time.starts_with(|first: char| first.is_ascii_digit()))
+    })
+}
+
+/// A number that no other start has, of this program's or another's.
+fn unique() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    let hash = RandomState::new().hash_one(std::process::id());
+    u32::try_from(hash >> 32).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(stderr: &str) -> ApptainerFailure {
+        ApptainerFailure {
+            program: "apptainer".into(),
+            argv: Vec::new(),
+            exit: Exit::Code(255),
+            failure: Failure::from_stderr(stderr.as_bytes()),
+            stderr: stderr.into(),
+            stdout: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_a_mount_that_took_too_long_is_tried_again() {
+        let slow = "FATAL:   container creation failed: squashfuse_ll failed to mount /a in b.sif in 10s\n";
+        assert!(will_pass(&failure(slow)));
+        let never =
+            "FATAL:   container creation failed: squashfuse_ll failed to mount /a: exit status 1\n";
+        assert!(!will_pass(&failure(never)));
+        assert!(!will_pass(&failure("FATAL:   no such image")));
+    }
+}
