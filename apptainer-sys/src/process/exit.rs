@@ -14,6 +14,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// As waitpid(2) has it of one that has ended.
+    pub(super) fn from_wait_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            signal => Self::Signal(Signal::from_wait_status(signal)),
+        }
+    }
+
     /// Whether it exited with 0.
     pub fn success(self) -> bool {
         self == Self::Code(0)

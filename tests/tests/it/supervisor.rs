@@ -56,3 +56,57 @@ async fn the_exit_of_a_payload_is_known() {
     drop(supervisor);
     world.finish();
 }
+
+async fn ends_as(service: &apptainer::instance::Service) -> State {
+    let guard = tokio::time::timeout(Duration::from_secs(60), service.ended());
+    guard.await.expect("it ends")
+}
+
+/// Processes of the instance by what they are.
+fn parts(first: i32) -> (i32, Vec<i32>, Vec<i32>) {
+    use apptainer::sys::process::Process;
+    let master = Process::read(first).unwrap().unwrap().parent;
+    let all = Process::all().unwrap();
+    let children: Vec<_> = all.iter().filter(|process| process.parent == master).collect();
+    let servers = children.iter().filter(|process| process.pid != first);
+    let agents = all.iter().filter(|process| process.parent == first);
+    (
+        master,
+        servers.map(|process| process.pid).collect(),
+        agents.map(|process| process.pid).collect(),
+    )
+}
+
+fn kill(pid: i32) {
+    apptainer::sys::process::PidFd::open(pid)
+        .unwrap()
+        .signal(apptainer::sys::process::Signal::KILL)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_killed_is_lost_and_leaves_nothing() {
+    let world = World::new().await;
+    let supervisor = supervisor(&world).await;
+    let container = world.container().await;
+    for part in ["master", "first", "agent", "server"] {
+        let started = supervisor.start(&container, argv(&["sleep", "1000"]));
+        let service = started.await.unwrap();
+        let first = service.pid().unwrap();
+        let (master, servers, agents) = parts(first);
+        let pid = match part {
+            "master" => master,
+            "first" => first,
+            "agent" => agents[0],
+            _ => match servers.first() {
+                Some(server) => *server,
+                None => continue,
+            },
+        };
+        kill(pid);
+        let state = ends_as(&service).await;
+        eprintln!("{part}: {state}");
+    }
+    drop(supervisor);
+    world.finish();
+}
