@@ -117,7 +117,12 @@ impl PidFd {
         }
         match io::Error::last_os_error() {
             // Linux before 6.13, and before 6.15 of one that has been waited for.
-            error if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::ESRCH | libc::EINVAL)) => {
+            error
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENOTTY | libc::ESRCH | libc::EINVAL)
+                ) =>
+            {
                 Ok(None)
             }
             error => Err(error),
@@ -162,7 +167,9 @@ mod tests {
         assert!([None, Some(exit)].contains(&pidfd.exit().unwrap()));
         let release = nix::sys::utsname::uname().unwrap();
         let release = release.release().to_str().unwrap();
-        let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>());
+        let mut numbers = release
+            .split(['.', '-'])
+            .map(|number| number.parse::<u32>());
         let version = [(); 2].map(|()| numbers.next().unwrap().unwrap());
         if version >= [6, 15] {
             assert_eq!(pidfd.exit().unwrap(), Some(exit));

@@ -40,6 +40,12 @@ pub enum InstanceError {
         /// The name.
         name: String,
     },
+    /// No instance of that name runs.
+    #[error("find the instance {name}: this user has none of this name that runs on this host")]
+    NotRunning {
+        /// The name.
+        name: String,
+    },
     /// `apptainer` could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use apptainer_sys::process::Pid;
-use apptainer_sys::state::instance::{Record, RecordError, Records};
+use apptainer_sys::state::instance::{Record, RecordError, Records, is_valid_name};
 
 use super::InstanceError;
+use super::processes::Processes;
 use crate::Apptainer;
 use crate::blocking::blocking;
 
@@ -56,6 +57,27 @@ pub(super) fn records(client: &Apptainer, name: &str) -> Result<Records, Instanc
         name: name.to_owned(),
         source,
     })
+}
+
+/// The processes of an instance that runs.
+pub(super) async fn found(
+    client: &Apptainer,
+    name: &str,
+) -> Result<(Records, Processes), InstanceError> {
+    let not_running = || InstanceError::NotRunning {
+        name: name.to_owned(),
+    };
+    if !is_valid_name(name) {
+        return Err(not_running());
+    }
+    let records = records(client, name)?;
+    let record = running(&records, name).await?.ok_or_else(not_running)?;
+    let processes = Processes::of(&record).map_err(|source| InstanceError::Io {
+        doing: "look at",
+        name: name.to_owned(),
+        source,
+    })?;
+    Ok((records, processes.ok_or_else(not_running)?))
 }
 
 /// The record of an instance, if that runs. Waits a little for one that is being

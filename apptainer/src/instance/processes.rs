@@ -13,7 +13,10 @@ use crate::process::Ended;
 const CLEAN_UP: Duration = Duration::from_secs(4);
 
 /// What keeps a container going: Apptainer's first process, and our agents.
-const KEEPERS: [&str; 2] = ["appinit", "apptainer-agent"];
+const KEEPERS: [&str; 2] = [INIT, "apptainer-agent"];
+
+/// What Apptainer calls its first process in a PID namespace.
+const INIT: &str = "appinit";
 
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
@@ -66,6 +69,20 @@ impl Processes {
         };
         let servers = session.iter().filter(serves);
         servers.map(|member| Ended::of(&member.pidfd)).collect()
+    }
+
+    /// Tells when what the container runs has ended: what Apptainer's first process has started,
+    /// or that process, where it is not Apptainer's.
+    pub(super) fn main_ended(&self) -> io::Result<Option<Ended>> {
+        let members = self.members()?;
+        let is_init = |member: &Member| member.process.name == INIT;
+        let first = members.first().filter(|first| !is_init(first));
+        let child = || {
+            let mut members = members.iter();
+            members.find(|member| member.process.parent == self.payload_pid)
+        };
+        let main = first.or_else(child);
+        main.map(|main| Ended::of(&main.pidfd)).transpose()
     }
 
     pub(super) fn kill(&self) -> io::Result<()> {

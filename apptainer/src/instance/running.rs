@@ -9,15 +9,17 @@ use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
+use super::list::found;
 use super::processes::Processes;
-use super::remains::Remains;
+use super::remains::{Naming, Remains};
+use crate::container::Settings;
 use crate::exec::{Place, Slot, Way};
-use crate::{Apptainer, Command, Container};
+use crate::{Apptainer, Command};
 
 /// A container that runs in the background.
 ///
 /// [`stop`](Self::stop) ends it and waits until it is gone. Dropped, it is killed
-/// without waiting.
+/// without waiting, unless somebody else has started it.
 #[derive(Debug)]
 pub struct Instance {
     client: Apptainer,
@@ -27,7 +29,8 @@ pub struct Instance {
     remains: Remains,
     /// The agent in it, started by the first command.
     slot: Arc<Slot>,
-    is_over: bool,
+    /// Whether it is to be killed when this is dropped.
+    is_ours: bool,
 }
 
 /// How long an instance may take to obey `SIGTERM`, unless the caller says.
@@ -35,27 +38,56 @@ const GRACE: Duration = Duration::from_secs(10);
 
 impl Instance {
     pub(super) fn new(
-        container: &Container,
+        client: &Apptainer,
+        settings: Settings,
         name: &str,
         processes: Processes,
         records: Records,
         remains: Remains,
     ) -> Self {
         let place = Place {
-            client: container.client().clone(),
+            client: client.clone(),
             image: format!("instance://{name}").into(),
-            settings: container.settings.for_joining(),
+            settings,
             uses: None,
         };
         Self {
-            client: container.client().clone(),
+            client: client.clone(),
             name: name.to_owned(),
             processes,
             records,
             remains,
             slot: Arc::new(Slot::new(place)),
-            is_over: false,
+            is_ours: true,
         }
+    }
+
+    /// An instance of this user's on this host, whoever started it.
+    ///
+    /// Dropped, it goes on; [`stop`](Self::stop) ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRunning`](InstanceError::NotRunning) where there is none of this name.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use apptainer::{Apptainer, Instance};
+    ///
+    /// let apptainer = Apptainer::discover().await?;
+    /// let database = Instance::attach(&apptainer, "database").await?;
+    /// let status = database.command("pg_isready").status().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn attach(client: &Apptainer, name: impl AsRef<str>) -> Result<Self, InstanceError> {
+        let name = name.as_ref();
+        let (records, processes) = found(client, name).await?;
+        let remains = Remains::new(records.clone(), name, Naming::Given);
+        let settings = Settings::default();
+        let mut instance = Self::new(client, settings, name, processes, records, remains);
+        instance.is_ours = false;
+        Ok(instance)
     }
 
     /// Its name: `apptainer exec instance://NAME` joins it too.
@@ -104,7 +136,8 @@ impl Instance {
     /// Stops it: `SIGTERM`, and after 10 seconds `SIGKILL`. When this returns
     /// nothing of it is left: no process, mount or record.
     ///
-    /// Dropping the future kills the instance without waiting.
+    /// Dropping the future kills the instance without waiting, unless it was
+    /// [attached](Self::attach) to.
     pub async fn stop(self) -> Result<(), InstanceError> {
         self.stop_within(GRACE).await
     }
@@ -124,14 +157,14 @@ impl Instance {
         }
         self.slot.forget();
         self.remains.clear(self.client.config_dir());
-        self.is_over = true;
+        self.is_ours = false;
         Ok(())
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if self.is_over {
+        if !self.is_ours {
             return;
         }
         if let Err(error) = self.processes.kill() {

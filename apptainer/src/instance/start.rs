@@ -83,7 +83,10 @@ impl Container {
             let processes = record.as_ref().map(Processes::of).transpose();
             if let Some(processes) = processes.map_err(io_error)?.flatten() {
                 starting.finish();
-                return Ok(Instance::new(self, name, processes, records, remains));
+                let settings = self.settings.for_joining();
+                return Ok(Instance::new(
+                    client, settings, name, processes, records, remains,
+                ));
             }
             InstanceError::EndedAtOnce {
                 name: name.to_owned(),

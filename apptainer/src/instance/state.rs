@@ -140,7 +140,10 @@ pub enum EventKind {
     /// It is in another state now.
     State(State),
     /// Its payload ended, and it goes on.
-    PayloadEnded(Exit),
+    PayloadEnded {
+        /// How it ended, where anybody can tell.
+        exit: Option<Exit>,
+    },
     /// Something in it was killed for want of memory.
     OutOfMemory {
         /// How many processes.

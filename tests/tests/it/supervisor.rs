@@ -67,7 +67,10 @@ fn parts(first: i32) -> (i32, Vec<i32>, Vec<i32>) {
     use apptainer::sys::process::Process;
     let master = Process::read(first).unwrap().unwrap().parent;
     let all = Process::all().unwrap();
-    let children: Vec<_> = all.iter().filter(|process| process.parent == master).collect();
+    let children: Vec<_> = all
+        .iter()
+        .filter(|process| process.parent == master)
+        .collect();
     let servers = children.iter().filter(|process| process.pid != first);
     let agents = all.iter().filter(|process| process.parent == first);
     (
@@ -108,5 +111,54 @@ async fn what_is_killed_is_lost_and_leaves_nothing() {
         eprintln!("{part}: {state}");
     }
     drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_apptainer_stops_is_told_to_end() {
+    let world = World::new().await;
+    let supervisor = supervisor(&world).await;
+    let container = world.container().await;
+    let script = "trap 'exit 9' INT TERM; while :; do sleep 0.1; done";
+    let started = supervisor.start(&container, argv(&["sh", "-c", script]));
+    let service = started.await.unwrap();
+    let out = std::process::Command::new("apptainer")
+        .args(["instance", "stop", service.name()])
+        .env("APPTAINER_CONFIGDIR", world.folder().join("config"))
+        .output()
+        .unwrap();
+    eprintln!("{out:?}");
+    let state = ends_as(&service).await;
+    eprintln!("{state}");
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn foreign() {
+    let world = World::new().await;
+    let supervisor = supervisor(&world).await;
+    let container = world.container().await;
+    std::fs::write(world.folder().join("s"), "#!/bin/sh\nsleep 2; exit 5\n").unwrap();
+    std::fs::set_permissions(
+        world.folder().join("s"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let container = container.bind(world.folder().join("s"), "/.singularity.d/startscript");
+    let instance = container.start_as("foreign").await.unwrap();
+    let service = supervisor.adopt("foreign").await.unwrap();
+    let mut events = service.events();
+    while let Some(event) = events.next().await {
+        eprintln!("{event:?}");
+        if matches!(
+            event.kind,
+            apptainer::instance::EventKind::PayloadEnded { .. }
+        ) {
+            service.stop().await.unwrap();
+        }
+    }
+    drop(supervisor);
+    drop(instance);
     world.finish();
 }

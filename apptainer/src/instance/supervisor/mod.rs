@@ -1,5 +1,6 @@
 //! Instances that are watched, and found again when whoever watched them was killed.
 
+mod adopt;
 mod agent_file;
 mod journal;
 mod plan;
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use apptainer_sys::process::{Pid, Process};
 use sha2::{Digest, Sha256};
@@ -166,8 +168,8 @@ impl Supervisor {
             image: container.image.clone(),
             settings: container.settings.clone(),
             program: argv.map_or(plan::Program::Nothing, plan::Program::Command),
-            deadline: std::time::Duration::from_secs(60),
-            grace: std::time::Duration::from_secs(10),
+            deadline: Duration::from_secs(60),
+            grace: GRACE,
         };
         self.start_plan(&plan).await
     }
@@ -250,6 +252,9 @@ impl Drop for Inner {
         }
     }
 }
+
+/// How long an instance may take to obey, unless its description says.
+const GRACE: Duration = Duration::from_secs(10);
 
 fn default_concurrency() -> usize {
     let processors = std::thread::available_parallelism();

@@ -8,15 +8,14 @@ use apptainer_sys::process::Process;
 use super::journal::{self, Entry, Journal, boot};
 use super::remnant::{Known, Remnant};
 use super::room::Room;
-use super::watch::Watch;
+use super::watch::{Up, Watch};
 use super::{Recovery, Supervisor};
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::container::Settings;
-use crate::exec::{Child, Link};
+use crate::exec::Link;
 use crate::instance::InstanceError;
-use crate::instance::list::{records, running};
-use crate::instance::processes::Processes;
+use crate::instance::list::{found, records};
 use crate::instance::remains::Remains;
 
 impl Apptainer {
@@ -69,9 +68,8 @@ fn remnant(
 ) -> Result<Remnant, InstanceError> {
     let remains = Remains::new(records(client, &entry.name)?, &entry.name, entry.naming);
     let room = Room::at(entry.room.clone());
-    Ok(Remnant::new(
-        &entry.id, client, journal, room, remains, None,
-    ))
+    let own = Some((journal, room));
+    Ok(Remnant::new(&entry.id, client, own, remains, None))
 }
 
 impl Supervisor {
@@ -106,7 +104,7 @@ impl Supervisor {
     }
 
     /// An instance that runs, and its agent; `None` where it does not, or was still being started.
-    async fn reattach(&self, entry: &Entry) -> Result<Option<Found>, InstanceError> {
+    async fn reattach(&self, entry: &Entry) -> Result<Option<Up>, InstanceError> {
         let io_error = |source| InstanceError::Io {
             doing: "find",
             name: entry.name.clone(),
@@ -115,12 +113,10 @@ impl Supervisor {
         let Some(started) = &entry.started else {
             return Ok(None);
         };
-        let records = records(self.client(), &entry.name)?;
-        let Some(record) = running(&records, &entry.name).await? else {
-            return Ok(None);
-        };
-        let Some(processes) = Processes::of(&record).map_err(io_error)? else {
-            return Ok(None);
+        let processes = match found(self.client(), &entry.name).await {
+            Ok((_, processes)) => processes,
+            Err(InstanceError::NotRunning { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
         // One that has ended would keep whoever calls it waiting, for its socket is there.
         let agent = match started.agent {
@@ -138,40 +134,24 @@ impl Supervisor {
             Some(number) => Some(link.reattach(number).await?),
             None => None,
         };
-        Ok(Some(Found {
+        Ok(Some(Up {
             processes,
             link,
             payload,
         }))
     }
 
-    fn watch_again(
-        &self,
-        entry: &Entry,
-        found: Found,
-        remnant: Remnant,
-    ) -> Result<(), InstanceError> {
-        let name = &entry.name;
-        let settings = Settings::default();
-        let Found {
-            processes,
-            link,
-            payload,
-        } = found;
-        let watch = Watch::new(self, entry, settings, processes, link, payload, remnant);
-        let watch = watch.map_err(|source| InstanceError::Io {
+    fn watch_again(&self, entry: &Entry, found: Up, remnant: Remnant) -> Result<(), InstanceError> {
+        let io_error = |source| InstanceError::Io {
             doing: "watch",
-            name: name.clone(),
+            name: entry.name.clone(),
             source,
-        })?;
+        };
+        let records = records(self.client(), &entry.name)?;
+        let settings = Settings::default();
+        let watched = self.watched(entry, records, settings, found, remnant);
+        let watch = watched.and_then(Watch::new).map_err(io_error)?;
         watch.begin(self);
         Ok(())
     }
-}
-
-/// An instance that was left running.
-struct Found {
-    processes: Processes,
-    link: Link,
-    payload: Option<Child>,
 }

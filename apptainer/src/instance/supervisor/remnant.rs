@@ -19,7 +19,7 @@ const BY_ITSELF: Duration = Duration::from_secs(2);
 const KILLED: Duration = Duration::from_secs(10);
 
 /// All that there is of an instance outside of it. Dropped before it was [cleared](Self::clear),
-/// it is cleared by a thread of its own, killed where it still runs.
+/// one of ours is cleared by a thread of its own, killed where it still runs.
 #[derive(Debug)]
 pub(super) struct Remnant {
     parts: Option<Parts>,
@@ -29,8 +29,8 @@ pub(super) struct Remnant {
 struct Parts {
     id: String,
     client: Apptainer,
-    journal: Arc<Journal>,
-    room: Room,
+    /// Where it is noted, with what it has on this node; `None` of one that somebody else started.
+    own: Option<(Arc<Journal>, Room)>,
     remains: Remains,
     /// The name's, while it is being started.
     starting: Option<FileLock>,
@@ -55,8 +55,7 @@ impl Remnant {
     pub(super) fn new(
         id: &str,
         client: &Apptainer,
-        journal: &Arc<Journal>,
-        room: Room,
+        own: Option<(&Arc<Journal>, Room)>,
         remains: Remains,
         image: Option<Image>,
     ) -> Self {
@@ -64,8 +63,7 @@ impl Remnant {
             parts: Some(Parts {
                 id: id.to_owned(),
                 client: client.clone(),
-                journal: Arc::clone(journal),
-                room,
+                own: own.map(|(journal, room)| (Arc::clone(journal), room)),
                 remains,
                 starting: None,
                 chronicle: None,
@@ -128,17 +126,21 @@ impl Remnant {
 
 impl Parts {
     fn clear(&mut self, known: Known) -> io::Result<bool> {
-        let is_gone = known == Known::Ended && self.room.wait(BY_ITSELF)?;
-        if !is_gone && !self.room.kill(KILLED)? {
-            return Ok(false);
+        if let Some((_, room)) = &self.own {
+            let is_gone = known == Known::Ended && room.wait(BY_ITSELF)?;
+            if !is_gone && !room.kill(KILLED)? {
+                return Ok(false);
+            }
         }
         match &self.starting {
             _ if self.is_anothers => {}
             Some(_lock) => self.remains.clear_locked(),
             None => self.remains.clear(self.client.config_dir()),
         }
-        self.room.remove()?;
-        self.journal.strike(&self.id)?;
+        if let Some((journal, room)) = &self.own {
+            room.remove()?;
+            journal.strike(&self.id)?;
+        }
         self.starting = None;
         Ok(true)
     }
@@ -146,7 +148,8 @@ impl Parts {
 
 impl Drop for Remnant {
     fn drop(&mut self) {
-        let Some(mut parts) = self.parts.take() else {
+        // What somebody else started goes on.
+        let Some(mut parts) = self.parts.take().filter(|parts| parts.own.is_some()) else {
             return;
         };
         let enter = |parts: &Parts, state| {

@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::remnant::{Known, Remnant};
 use super::room::Room;
 use super::service::Service;
-use super::watch::Watch;
+use super::watch::{Up, Watch};
 use crate::blocking::blocking;
 use crate::error::ApptainerFailure;
 use crate::exec::{Child, Link, Resident};
@@ -45,12 +45,6 @@ struct Starting<'a> {
     remnant: Remnant,
     room: Room,
     deadline: Instant,
-}
-
-/// An instance that has been started.
-struct Up {
-    processes: Processes,
-    link: Link,
 }
 
 impl Supervisor {
@@ -100,7 +94,13 @@ impl Supervisor {
         let room = Room::at(entry.room.clone());
         let image = Some(plan.image.clone());
         let journal = self.journal();
-        let mut remnant = Remnant::new(&entry.id, client, journal, room.clone(), remains, image);
+        let mut remnant = Remnant::new(
+            &entry.id,
+            client,
+            Some((journal, room.clone())),
+            remains,
+            image,
+        );
         remnant.keep_name(lock);
         let mut starting = Starting {
             supervisor: self,
@@ -129,7 +129,7 @@ impl Starting<'_> {
 
     /// Starts the container with its agent. What has been started when this fails is left to
     /// [`clear`](Self::clear).
-    async fn start(&mut self) -> Result<Up, InstanceError> {
+    async fn start(&mut self) -> Result<(Processes, Link), InstanceError> {
         let io_error = self.io_error();
         // Noted before there is anything to find.
         self.supervisor
@@ -166,7 +166,7 @@ impl Starting<'_> {
             () = tokio::time::sleep_until(self.deadline) => return Err(self.timed_out()),
         };
         let processes = self.processes(&mut process).await?;
-        Ok(Up { processes, link })
+        Ok((processes, link))
     }
 
     /// Ends what has been started, and waits until it is gone.
@@ -205,11 +205,14 @@ impl Starting<'_> {
     }
 
     /// Starts the payload, and hands everything over to who watches it.
-    async fn finish(mut self, up: Up) -> Result<Service, InstanceError> {
+    async fn finish(
+        mut self,
+        (processes, link): (Processes, Link),
+    ) -> Result<Service, InstanceError> {
         let io_error = self.io_error();
         let started = async {
-            let agent = super::agent(&up.link).map_err(&io_error)?;
-            let payload = self.payload(&up.link).await?;
+            let agent = super::agent(&link).map_err(&io_error)?;
+            let payload = self.payload(&link).await?;
             self.entry.started = Some(Started {
                 agent,
                 payload: payload.as_ref().and_then(Child::number),
@@ -228,16 +231,23 @@ impl Starting<'_> {
             }
         };
         self.remnant.is_started();
-        let watch = Watch::new(
-            self.supervisor,
-            &self.entry,
-            self.plan.settings.for_joining(),
-            up.processes,
-            up.link,
+        let Self {
+            supervisor,
+            plan,
+            entry,
+            remnant,
+            records,
+            ..
+        } = self;
+        let up = Up {
+            processes,
+            link,
             payload,
-            self.remnant,
-        );
-        Ok(watch.map_err(io_error)?.begin(self.supervisor))
+        };
+        let settings = plan.settings.for_joining();
+        let watched = supervisor.watched(&entry, records, settings, up, remnant);
+        let watch = watched.and_then(Watch::new).map_err(io_error)?;
+        Ok(watch.begin(supervisor))
     }
 
     async fn payload(&self, link: &Link) -> Result<Option<Child>, InstanceError> {

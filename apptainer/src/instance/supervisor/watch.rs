@@ -17,13 +17,81 @@ use super::remnant::{Known, Remnant};
 use super::service::{Order, Running, Service, Shared};
 use crate::blocking::blocking;
 use crate::container::Settings;
-use crate::exec::{Child, ExecError, ExitStatus, Link, Place, Slot};
+use crate::exec::{Child, ExecError, Link, Place, Slot};
 use crate::instance::InstanceError;
 use crate::instance::processes::Processes;
 use crate::instance::state::{Chronicle, EventKind, Lost, State, Stopped};
 use crate::process::Ended;
 
-/// Who watches an instance. Dropped, it has the instance killed.
+/// An instance that runs.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) records: Records,
+    /// How long its logs were before it.
+    pub(super) log_start: [u64; 2],
+    /// How long it may take to obey.
+    pub(super) grace: Duration,
+    pub(super) processes: Processes,
+    pub(super) slot: Arc<Slot>,
+    pub(super) remnant: Remnant,
+    pub(super) kind: Kind,
+}
+
+/// Who started an instance.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// We, with an agent.
+    Own {
+        agent: Option<Ended>,
+        payload: Option<Child>,
+        ends_with_payload: bool,
+    },
+    /// Somebody else.
+    Foreign,
+}
+
+/// An instance of ours that runs, and what there is to reach it by.
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) processes: Processes,
+    pub(super) link: Link,
+    pub(super) payload: Option<Child>,
+}
+
+impl Supervisor {
+    pub(super) fn watched(
+        &self,
+        entry: &Entry,
+        records: Records,
+        settings: Settings,
+        up: Up,
+        remnant: Remnant,
+    ) -> io::Result<Watched> {
+        let place = Place {
+            client: self.client().clone(),
+            image: format!("instance://{}", entry.name).into(),
+            settings,
+            uses: None,
+        };
+        Ok(Watched {
+            name: entry.name.clone(),
+            records,
+            log_start: entry.log_start,
+            grace: entry.terms.grace,
+            processes: up.processes,
+            kind: Kind::Own {
+                agent: up.link.ended()?,
+                payload: up.payload,
+                ends_with_payload: entry.terms.ends_with_payload,
+            },
+            slot: Arc::new(Slot::linked(place, up.link)),
+            remnant,
+        })
+    }
+}
+
+/// Who watches an instance. Dropped, it has the instance killed, if that is ours.
 #[derive(Debug)]
 pub(super) struct Watch {
     name: String,
@@ -32,12 +100,22 @@ pub(super) struct Watch {
     log_start: [u64; 2],
     processes: Arc<Processes>,
     parts: Parts,
-    payload: Option<Child>,
+    payload: Payload,
     ends_with_payload: bool,
     slot: Arc<Slot>,
     grace: Duration,
     remnant: Remnant,
     exit: Option<Exit>,
+}
+
+/// What an instance runs, while it does.
+#[derive(Debug)]
+enum Payload {
+    Nothing,
+    /// A command of its agent's.
+    Command(Child),
+    /// A process that is nobody's we know.
+    Process(Ended),
 }
 
 /// What an instance cannot be without.
@@ -60,47 +138,48 @@ enum Cause {
 
 /// Something that was noticed.
 enum Sign {
-    Payload(Result<ExitStatus, ExecError>),
+    Payload(Result<Option<Exit>, ExecError>),
     /// One of its parts has ended.
     Part(io::Result<()>),
 }
 
 impl Watch {
-    pub(super) fn new(
-        supervisor: &Supervisor,
-        entry: &Entry,
-        settings: Settings,
-        processes: Processes,
-        link: Link,
-        payload: Option<Child>,
-        remnant: Remnant,
-    ) -> io::Result<Self> {
-        let chronicle = Chronicle::begin();
+    pub(super) fn new(watched: Watched) -> io::Result<Self> {
+        let processes = watched.processes;
+        let (agent, payload, ends_with_payload) = match watched.kind {
+            Kind::Own {
+                agent,
+                payload,
+                ends_with_payload,
+            } => {
+                let payload = payload.map_or(Payload::Nothing, Payload::Command);
+                (agent, payload, ends_with_payload)
+            }
+            Kind::Foreign => {
+                let payload = processes.main_ended()?;
+                let payload = payload.map_or(Payload::Nothing, Payload::Process);
+                (None, payload, false)
+            }
+        };
         let parts = Parts {
             master: processes.master_ended()?,
             first: processes.first_ended()?,
-            agent: link.ended()?,
+            agent,
             servers: processes.servers()?,
         };
-        let place = Place {
-            client: supervisor.client().clone(),
-            image: format!("instance://{}", entry.name).into(),
-            settings,
-            uses: None,
-        };
         Ok(Self {
-            name: entry.name.clone(),
-            records: Records::of(supervisor.client().config_dir())?,
-            ends_with_payload: entry.terms.ends_with_payload,
-            log_start: entry.log_start,
+            name: watched.name,
+            chronicle: Chronicle::begin(),
+            records: watched.records,
+            log_start: watched.log_start,
             processes: Arc::new(processes),
             parts,
             payload,
-            slot: Arc::new(Slot::linked(place, link)),
-            grace: entry.terms.grace,
-            remnant,
+            ends_with_payload,
+            slot: watched.slot,
+            grace: watched.grace,
+            remnant: watched.remnant,
             exit: None,
-            chronicle,
         })
     }
 
@@ -174,8 +253,8 @@ impl Watch {
                 },
             };
             match sign {
-                Sign::Payload(Ok(status)) => {
-                    if let Some(cause) = self.payload_ended(status) {
+                Sign::Payload(Ok(exit)) => {
+                    if let Some(cause) = self.payload_ended(exit).await {
                         return Some(cause);
                     }
                 }
@@ -193,18 +272,18 @@ impl Watch {
         }
     }
 
-    fn payload_ended(&mut self, status: ExitStatus) -> Option<Cause> {
-        let exit = status.exit();
-        self.exit = Some(exit);
-        self.payload = None;
-        // It may have ended because its files were gone.
-        if self.parts.has_lost_server() {
+    async fn payload_ended(&mut self, exit: Option<Exit>) -> Option<Cause> {
+        self.exit = exit;
+        self.payload = Payload::Nothing;
+        // It may have ended because its files were gone, and have been seen to first.
+        let is_well = exit.is_some_and(Exit::success);
+        if !is_well && self.parts.loses_server().await {
             return Some(Cause::Lost(Lost::FileSystem));
         }
         if self.ends_with_payload {
             return Some(Cause::Exited);
         }
-        self.chronicle.note(EventKind::PayloadEnded(exit));
+        self.chronicle.note(EventKind::PayloadEnded { exit });
         None
     }
 
@@ -259,17 +338,16 @@ impl Watch {
     /// How the payload ended, which its agent tells at once.
     async fn note_exit(&mut self) {
         const MOMENT: Duration = Duration::from_millis(100);
-        let Some(payload) = &mut self.payload else {
+        if matches!(self.payload, Payload::Nothing) {
             return;
-        };
-        let wait = tokio::time::timeout(MOMENT, payload.wait());
-        match wait.await {
-            Ok(Ok(status)) => self.exit = Some(status.exit()),
+        }
+        match tokio::time::timeout(MOMENT, self.payload.wait()).await {
+            Ok(Ok(exit)) => self.exit = exit,
             Ok(Err(error)) => {
                 tracing::debug!(%error, name = self.name, "nobody knows how a payload ended");
             }
-            // It was killed, or will be.
-            Err(_) => self.exit = Some(Exit::Signal(Signal::KILL)),
+            // It is killed next.
+            Err(_) => {}
         }
     }
 
@@ -284,18 +362,30 @@ impl Watch {
 const CLEAN_UP: Duration = Duration::from_secs(4);
 
 /// The next thing that is noticed. Cancel-safe.
-async fn sign(payload: &mut Option<Child>, parts: &Parts) -> Sign {
-    let payload_ended = async {
-        match payload {
-            Some(payload) => payload.wait().await,
-            None => std::future::pending().await,
-        }
-    };
+async fn sign(payload: &mut Payload, parts: &Parts) -> Sign {
     tokio::select! {
         // What is known of the payload counts before what comes of it.
         biased;
-        status = payload_ended => Sign::Payload(status),
+        exit = payload.wait() => Sign::Payload(exit),
         ended = poll_fn(|context| parts.poll_ended(context)) => Sign::Part(ended),
+    }
+}
+
+impl Payload {
+    /// Waits until it has ended, and says how, as far as anybody can tell; for ever, where there is
+    /// none. Cancel-safe.
+    async fn wait(&mut self) -> Result<Option<Exit>, ExecError> {
+        match self {
+            Self::Nothing => std::future::pending().await,
+            Self::Command(child) => Ok(Some(child.wait().await?.exit())),
+            Self::Process(process) => {
+                /// Within this its parent has noticed, without which the kernel does not tell.
+                const MOMENT: Duration = Duration::from_millis(10);
+                process.wait().await?;
+                tokio::time::sleep(MOMENT).await;
+                Ok(process.pidfd().exit()?)
+            }
+        }
     }
 }
 
@@ -336,6 +426,19 @@ impl Parts {
             }
         }
         Poll::Pending
+    }
+
+    /// The same, or does any moment.
+    async fn loses_server(&self) -> bool {
+        const MOMENT: Duration = Duration::from_millis(10);
+        let any = poll_fn(|context| {
+            let mut servers = self.servers.iter();
+            match servers.any(|server| server.poll(context).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(MOMENT, any).await.is_ok()
     }
 
     fn has_lost_server(&self) -> bool {
