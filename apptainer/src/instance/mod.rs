@@ -18,6 +18,6 @@ pub use health::Health;
 pub use limits::Limits;
 pub use list::InstanceInfo;
 pub use logs::LogSettings;
-pub use ports::Port;
+pub use ports::{Port, PortError};
 pub use running::Instance;
 pub use spec::Spec;
