@@ -7,6 +7,7 @@ mod list;
 mod lock;
 mod logs;
 mod ports;
+mod probe;
 mod processes;
 mod remains;
 mod running;
@@ -14,7 +15,7 @@ mod spec;
 mod start;
 
 pub use error::InstanceError;
-pub use health::Health;
+pub use health::{Custom, Health, PortRef, Probe, ProbeFailure, Probed};
 pub use limits::Limits;
 pub use list::InstanceInfo;
 pub use logs::LogSettings;

@@ -45,6 +45,11 @@ impl Processes {
         self.master.has_ended()
     }
 
+    /// Whether the first process in the container has ended, and its pid may be another's.
+    pub(super) fn has_payload_ended(&self) -> io::Result<bool> {
+        self.payload.has_ended()
+    }
+
     pub(super) fn kill(&self) -> io::Result<()> {
         self.payload.signal(Signal::KILL)
     }
@@ -80,7 +85,6 @@ impl Processes {
 
     /// What runs in the container now, held: the first process, and all below it. Reads the
     /// table of processes.
-    #[expect(dead_code, reason = "what watches instances comes to use it")]
     pub(super) fn members(&self) -> io::Result<Vec<Member>> {
         let tree = Tree::below(self.payload_pid)?;
         let first = Process::read(self.payload_pid)?;

@@ -22,11 +22,11 @@ use crate::{Apptainer, Command, Container};
 pub struct Instance {
     client: Apptainer,
     name: String,
-    processes: Processes,
+    pub(super) processes: Arc<Processes>,
     records: Records,
     remains: Remains,
     /// The agent in it, started by the first command.
-    slot: Arc<Slot>,
+    pub(super) slot: Arc<Slot>,
     is_over: bool,
 }
 
@@ -50,7 +50,7 @@ impl Instance {
         Self {
             client: container.client().clone(),
             name: name.to_owned(),
-            processes,
+            processes: Arc::new(processes),
             records,
             remains,
             slot: Arc::new(Slot::new(place)),

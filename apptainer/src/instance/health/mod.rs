@@ -1,12 +1,22 @@
 //! Whether what runs in an instance is well.
 
+mod ask;
+mod failure;
+mod file;
+mod http;
+mod listening;
+mod probe;
 mod proc_net;
+mod schedule;
+mod seconds;
+mod settings;
+mod watch;
 
-use serde::{Deserialize, Serialize};
+pub use failure::ProbeFailure;
+pub use probe::{Custom, PortRef, Probe, Probed};
+pub use settings::Health;
 
+pub(super) use ask::Target;
 pub(super) use proc_net::has_connections;
-
-/// How to tell whether an instance is well.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Health {}
+#[expect(unused_imports, reason = "what supervises instances comes to use it")]
+pub(super) use watch::{Report, Verdict, Watch, watch};
