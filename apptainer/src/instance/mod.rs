@@ -1,11 +1,16 @@
 //! Containers that run in the background.
 
 mod error;
+#[expect(dead_code, reason = "what supervises instances comes to use it")]
 mod health;
 mod limits;
 mod list;
 mod lock;
 mod logs;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what supervises instances comes to use it")
+)]
 mod ports;
 mod probe;
 mod processes;
@@ -15,7 +20,7 @@ mod spec;
 mod start;
 
 pub use error::InstanceError;
-pub use health::{Custom, Health, PortRef, Probe, ProbeFailure, Probed};
+pub use health::{CustomProbe, Health, PortRef, Probe, ProbeFailure, Probed};
 pub use limits::Limits;
 pub use list::InstanceInfo;
 pub use logs::LogSettings;

@@ -102,10 +102,6 @@ impl Port {
     }
 
     /// What is wrong with it: fields and problems.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what describes instances comes to use it")
-    )]
     pub(crate) fn findings(&self) -> Vec<(String, String)> {
         let mut findings = Vec::new();
         let mut found = |field: &str, problem: &str| {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use apptainer::instance::{Health, Probe, ProbeFailure};
+use apptainer::sys::command::Network;
 use apptainer::sys::process::{Pid, PidFd, Process, Signal};
 use apptainer::{Child, Contain, Instance};
 use fixtures::World;
@@ -204,7 +205,7 @@ async fn a_server_that_speaks_no_http_is_told_by_what_it_says() {
 async fn in_a_network_of_its_own_it_is_seen_to_listen_and_not_asked() {
     let world = World::new().await;
     let container = world.container().await.flags(|flags| {
-        flags.net(true);
+        flags.net(true).network(Network::NONE);
     });
     let instance = container.start().await.unwrap();
     // Somebody else's server, which is in another network.

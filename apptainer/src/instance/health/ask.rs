@@ -13,7 +13,7 @@ use super::failure::ProbeFailure;
 use super::file::{self, Seen};
 use super::http;
 use super::listening::{self, Listening};
-use super::probe::{Custom, PortRef, Probe, Probed};
+use super::probe::{CustomProbe, PortRef, Probe, Probed};
 use crate::Command;
 use crate::blocking::blocking;
 use crate::exec::{Output, Slot, Way};
@@ -198,7 +198,7 @@ impl Target {
         Ok(Seen::There(modified))
     }
 
-    async fn ask_custom(&self, custom: &Custom) -> Result<(), ProbeFailure> {
+    async fn ask_custom(&self, custom: &CustomProbe) -> Result<(), ProbeFailure> {
         let probed = Probed {
             pid: self.processes.payload_pid(),
             ports: Arc::clone(&self.ports),

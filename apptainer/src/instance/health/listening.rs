@@ -40,14 +40,15 @@ fn find_by_pid(processes: &Processes, port: u16) -> Result<Listening, ProbeFailu
     if sockets.is_empty() {
         return Err(ProbeFailure::NotListening { port });
     }
-    let networks = (namespace(first, "net"), namespace(own_pid(), "net"));
-    let (Some(theirs), Some(ours)) = networks else {
-        return Err(hidden());
-    };
+    let members = processes.members();
+    let members = members.map_err(ProbeFailure::io("see what runs in the instance"))?;
+    let members: Vec<Pid> = members.iter().map(|member| member.process.pid).collect();
+    let theirs = namespace_of(&members, "net").ok_or_else(hidden)?;
+    let ours = namespace(own_pid(), "net").ok_or_else(hidden)?;
     if theirs != ours {
         return Ok(Listening::OwnNetwork);
     }
-    let inodes = inodes_held(processes, &sockets, port)?;
+    let inodes = inodes_held(&members, &sockets, port)?;
     let owned = sockets
         .iter()
         .filter(|socket| inodes.contains(&socket.inode));
@@ -75,17 +76,15 @@ fn reached_at(socket: &Socket, has_ipv4: bool) -> Vec<SocketAddr> {
 
 /// Which of the sockets are the instance's: at least one.
 fn inodes_held(
-    processes: &Processes,
+    members: &[Pid],
     sockets: &[Socket],
     port: u16,
 ) -> Result<HashSet<u64>, ProbeFailure> {
     let wanted: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
-    let members = processes.members();
-    let members = members.map_err(ProbeFailure::io("see what runs in the instance"))?;
     let mut found = HashSet::new();
     let mut is_hidden = false;
-    for member in &members {
-        match held_by(member.process.pid, &wanted) {
+    for member in members {
+        match held_by(*member, &wanted) {
             Ok(held) => found.extend(held),
             Err(error) => is_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
         }
@@ -93,7 +92,7 @@ fn inodes_held(
     if !found.is_empty() {
         return Ok(found);
     }
-    let joined = namespace(processes.payload_pid(), "pid");
+    let joined = namespace_of(members, "pid");
     let joined = joined.filter(|joined| Some(*joined) != namespace(own_pid(), "pid"));
     let mut other = None;
     let all = Process::all();
@@ -131,6 +130,13 @@ fn held_by(pid: Pid, wanted: &HashSet<u64>) -> io::Result<Vec<u64>> {
         held.extend(inode.filter(|inode| wanted.contains(inode)));
     }
     Ok(held)
+}
+
+/// That of an instance. Where Apptainer is installed setuid, its first process may not be looked
+/// at, but what that has started may.
+fn namespace_of(members: &[Pid], kind: &str) -> Option<(u64, u64)> {
+    let mut members = members.iter();
+    members.find_map(|member| namespace(*member, kind))
 }
 
 /// What identifies a namespace of a process; `None` where that may not be seen.

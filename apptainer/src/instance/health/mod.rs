@@ -13,7 +13,7 @@ mod settings;
 mod watch;
 
 pub use failure::ProbeFailure;
-pub use probe::{Custom, PortRef, Probe, Probed};
+pub use probe::{CustomProbe, PortRef, Probe, Probed};
 pub use settings::Health;
 
 pub(super) use ask::Target;

@@ -66,7 +66,7 @@ pub enum Probe {
     },
     /// Code of the caller's, which cannot be serialised.
     #[serde(skip)]
-    Custom(Custom),
+    Custom(CustomProbe),
 }
 
 fn root() -> String {
@@ -165,9 +165,9 @@ type Answer = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// A probe that is code; the same as its clones and as nothing else.
 #[derive(Clone)]
-pub struct Custom(Arc<dyn Fn(Probed) -> Answer + Send + Sync>);
+pub struct CustomProbe(Arc<dyn Fn(Probed) -> Answer + Send + Sync>);
 
-impl Custom {
+impl CustomProbe {
     /// Asks this, which says why the instance is not well where it is not.
     ///
     /// It is dropped when it takes too long.
@@ -184,19 +184,19 @@ impl Custom {
     }
 }
 
-impl PartialEq for Custom {
+impl PartialEq for CustomProbe {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl fmt::Debug for Custom {
+impl fmt::Debug for CustomProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Custom(..)")
+        f.write_str("CustomProbe(..)")
     }
 }
 
-/// The instance that a [`Custom`] probe is asked about.
+/// The instance that a [`CustomProbe`] is asked about.
 #[derive(Debug, Clone)]
 pub struct Probed {
     pub(super) pid: Pid,

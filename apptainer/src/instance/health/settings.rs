@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::probe::{Custom, PortRef, Probe, Probed};
+use super::probe::{CustomProbe, PortRef, Probe, Probed};
 use super::seconds;
 
 /// How to tell whether an instance is well: a [`Probe`], and when it is asked.
@@ -109,7 +109,7 @@ impl Health {
         F: Fn(Probed) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), String>> + Send + 'static,
     {
-        Self::new(Probe::Custom(Custom::new(ask)))
+        Self::new(Probe::Custom(CustomProbe::new(ask)))
     }
 
     /// Sets [`interval`](Self::interval).
@@ -142,11 +142,15 @@ impl Health {
         self
     }
 
+    /// The port that is asked, if one is.
+    pub(crate) fn port(&self) -> Option<&PortRef> {
+        match &self.probe {
+            Probe::Tcp { port } | Probe::Http { port, .. } => Some(port),
+            _ => None,
+        }
+    }
+
     /// What is wrong with it: fields and problems.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what describes instances comes to use it")
-    )]
     pub(crate) fn findings(&self) -> Vec<(String, String)> {
         let probe = self.probe.findings().into_iter();
         let probe = probe.map(|(field, problem)| (format!("probe.{field}"), problem));
