@@ -1,12 +1,18 @@
 //! Containers that run in the background.
 
 mod error;
+#[expect(dead_code, reason = "what supervises instances comes to use it")]
 mod health;
 mod limits;
 mod list;
 mod lock;
 mod logs;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what supervises instances comes to use it")
+)]
 mod ports;
+mod probe;
 mod processes;
 mod remains;
 mod running;
@@ -16,11 +22,11 @@ mod state;
 mod supervisor;
 
 pub use error::InstanceError;
-pub use health::Health;
+pub use health::{CustomProbe, Health, PortRef, Probe, ProbeFailure, Probed};
 pub use limits::Limits;
 pub use list::InstanceInfo;
 pub use logs::LogSettings;
-pub use ports::Port;
+pub use ports::{Port, PortError};
 pub use running::Instance;
 pub use spec::Spec;
 pub use state::{Event, EventKind, Events, Lost, State, Stopped};

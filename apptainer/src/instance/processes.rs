@@ -83,6 +83,9 @@ impl Processes {
         };
         let main = first.or_else(child);
         main.map(|main| Ended::of(&main.pidfd)).transpose()
+    /// Whether the first process in the container has ended, and its pid may be another's.
+    pub(super) fn has_payload_ended(&self) -> io::Result<bool> {
+        self.payload.has_ended()
     }
 
     pub(super) fn kill(&self) -> io::Result<()> {

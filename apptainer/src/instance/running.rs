@@ -24,13 +24,15 @@ use crate::{Apptainer, Command};
 pub struct Instance {
     client: Apptainer,
     name: String,
-    processes: Processes,
+    pub(super) processes: Arc<Processes>,
     records: Records,
     remains: Remains,
     /// The agent in it, started by the first command.
     slot: Arc<Slot>,
     /// Whether it is to be killed when this is dropped.
     is_ours: bool,
+    pub(super) slot: Arc<Slot>,
+    is_over: bool,
 }
 
 /// How long an instance may take to obey `SIGTERM`, unless the caller says.
@@ -54,7 +56,7 @@ impl Instance {
         Self {
             client: client.clone(),
             name: name.to_owned(),
-            processes,
+            processes: Arc::new(processes),
             records,
             remains,
             slot: Arc::new(Slot::new(place)),

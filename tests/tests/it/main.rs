@@ -16,6 +16,7 @@ mod examples;
 mod exec;
 mod exec_failures;
 mod export;
+mod health;
 mod image;
 mod instance;
 mod instance_failures;

@@ -1,8 +1,22 @@
 //! Whether what runs in an instance is well.
 
-use serde::{Deserialize, Serialize};
+mod ask;
+mod failure;
+mod file;
+mod http;
+mod listening;
+mod probe;
+mod proc_net;
+mod schedule;
+mod seconds;
+mod settings;
+mod watch;
 
-/// How to tell whether an instance is well.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Health {}
+pub use failure::ProbeFailure;
+pub use probe::{CustomProbe, PortRef, Probe, Probed};
+pub use settings::Health;
+
+pub(super) use ask::Target;
+pub(super) use proc_net::has_connections;
+#[expect(unused_imports, reason = "what supervises instances comes to use it")]
+pub(super) use watch::{Report, Verdict, Watch, watch};
