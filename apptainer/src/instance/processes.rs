@@ -45,6 +45,11 @@ impl Processes {
         self.master.has_ended()
     }
 
+    /// The process that ends last.
+    pub(super) fn last(&self) -> &PidFd {
+        &self.master
+    }
+
     pub(super) fn kill(&self) -> io::Result<()> {
         self.payload.signal(Signal::KILL)
     }

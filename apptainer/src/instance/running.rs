@@ -9,6 +9,7 @@ use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
+use super::logs::ReadLogs;
 use super::processes::Processes;
 use super::remains::Remains;
 use crate::exec::{Place, Slot, Way};
@@ -25,6 +26,8 @@ pub struct Instance {
     processes: Processes,
     records: Records,
     remains: Remains,
+    /// How much earlier ones of its name had written.
+    log_starts: [u64; 2],
     /// The agent in it, started by the first command.
     slot: Arc<Slot>,
     is_over: bool,
@@ -40,6 +43,7 @@ impl Instance {
         processes: Processes,
         records: Records,
         remains: Remains,
+        log_starts: [u64; 2],
     ) -> Self {
         let place = Place {
             client: container.client().clone(),
@@ -53,6 +57,7 @@ impl Instance {
             processes,
             records,
             remains,
+            log_starts,
             slot: Arc::new(Slot::new(place)),
             is_over: false,
         }
@@ -68,9 +73,18 @@ impl Instance {
         self.processes.payload_pid()
     }
 
-    /// Where its standard output and standard error go.
+    /// Where its standard output and standard error go: [`read_logs`](Self::read_logs) reads
+    /// them.
     pub fn logs(&self) -> [PathBuf; 2] {
         self.records.logs(&self.name)
+    }
+
+    /// What it wrote, and what it writes: line by line.
+    ///
+    /// What an earlier instance of its name wrote is not of it.
+    pub fn read_logs(&self) -> ReadLogs {
+        let process = self.processes.last().try_clone();
+        ReadLogs::new(self.logs(), self.log_starts, process)
     }
 
     /// Whether it runs.
