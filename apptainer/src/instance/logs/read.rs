@@ -40,7 +40,7 @@ use crate::process::Ended;
 pub struct ReadLogs {
     logs: [PathBuf; 2],
     starts: [u64; 2],
-    process: io::Result<PidFd>,
+    pub(super) process: io::Result<PidFd>,
     sources: [bool; 2],
     tail: Option<u64>,
     follow: bool,

@@ -207,7 +207,7 @@ impl Turn {
     }
 
     /// Moves up what was rotated earlier, so that there is no first.
-    fn make_room(&self) -> io::Result<()> {
+    pub(super) fn make_room(&self) -> io::Result<()> {
         let last = self.max_files.max(1);
         let free = (1..last).find(|number| !self.files.rotated(*number).exists());
         for number in (1..free.unwrap_or(last)).rev() {
