@@ -144,9 +144,11 @@ impl ReadLogs {
 
     fn output(&self, source: Source, path: &Path, start: u64) -> io::Result<Output> {
         let mut log = Log::new(path.to_owned());
-        let (first, end) = log.look(|view| Ok((view.start, view.end)))?;
-        // Somebody has emptied the log since.
-        let mut start = if start > end { first } else { start };
+        let (mut start, end) = log.look(|view| {
+            // Past the end: somebody has emptied the log since.
+            let start = if start > view.end { view.start } else { start };
+            Ok((view.oldest_from(start)?, view.end))
+        })?;
         if let Some(lines) = self.tail {
             start = tail(&mut log, start, end, lines)?;
         }

@@ -143,16 +143,22 @@ impl Turn {
             return Err(shortened());
         }
         let mut record = Record::read(&self.record)?;
-        let index = times_of(self.files.log());
-        if index.exists() {
-            times::copy_until(&index, record.base + cut, &times_of(&self.files.next()))?;
-        }
+        self.copy_times(record.base + cut)?;
         let marker = Marker::new(cut - Marker::LENGTH as u64);
         let pending = Pending { cut, marker };
         record.pending = Some(pending);
         record.write(&self.record)?;
         marker.write(&self.log)?;
         Ok(pending)
+    }
+
+    /// Has the times of what is to be taken out ready, where there are any.
+    fn copy_times(&self, end: u64) -> io::Result<()> {
+        let index = times_of(self.files.log());
+        if index.exists() {
+            times::copy_until(&index, end, &times_of(&self.files.next()))?;
+        }
+        Ok(())
     }
 
     /// Takes whole blocks out of the beginning of the log while others write to it.
@@ -170,6 +176,7 @@ impl Turn {
             self.copy(pending.cut, length)?;
             pending.cut = length;
             let record = Record::read(&self.record)?;
+            self.copy_times(record.base + length)?;
             let pending = Some(pending);
             Record { pending, ..record }.write(&self.record)?;
         }

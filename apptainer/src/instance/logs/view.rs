@@ -86,6 +86,11 @@ impl<'a> View<'a> {
         Ok((position, bytes))
     }
 
+    /// The place, or the oldest that is there if that is gone.
+    pub(super) fn oldest_from(&self, position: u64) -> io::Result<u64> {
+        Ok(position.max(self.part(position)?.start))
+    }
+
     /// When what lies from `start` to `end` was seen; `None` where no times are kept.
     pub(super) fn times(&self, start: u64, end: u64) -> io::Result<Option<Vec<Mark>>> {
         let mut marks = Vec::new();
