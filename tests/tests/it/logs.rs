@@ -9,6 +9,9 @@ use apptainer::exec::Source;
 use apptainer::instance::{Instance, LogLines};
 use fixtures::World;
 
+/// What these scripts start does not heed `SIGTERM`, but they may.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// A container whose instances run a script.
 async fn with_script(world: &World, script: &str) -> Container {
     let path = world.folder().join("startscript");
@@ -72,7 +75,7 @@ async fn both_outputs_are_read_and_followed_until_it_is_stopped() {
     let last = all(last).await;
     assert_eq!(last.len(), 1);
     assert!(last[0].1.starts_with("tick "), "{last:?}");
-    instance.stop().await.unwrap();
+    instance.stop_within(GRACE).await.unwrap();
     // Its logs are gone, for its name was generated; what is open is read all the same.
     let rest = all(out).await;
     let ticks = rest.iter().filter(|(_, text)| text.starts_with("tick "));
@@ -90,7 +93,7 @@ async fn what_an_earlier_one_of_its_name_wrote_is_not_of_it() {
     let first = with_script(&world, "echo first; echo 1 >&2; sleep 1000").await;
     let instance = first.start_as("again").await.unwrap();
     written(&instance, "1").await;
-    instance.stop().await.unwrap();
+    instance.stop_within(GRACE).await.unwrap();
     let second = with_script(&world, "echo second; echo 2 >&2; sleep 1000").await;
     let instance = second.start_as("again").await.unwrap();
     written(&instance, "2").await;
@@ -101,7 +104,7 @@ async fn what_an_earlier_one_of_its_name_wrote_is_not_of_it() {
         .logs()
         .map(|path| fs::read_to_string(path).unwrap());
     assert_eq!(files, ["first\nsecond\n", "1\n2\n"]);
-    instance.stop().await.unwrap();
+    instance.stop_within(GRACE).await.unwrap();
     world.finish();
 }
 
@@ -128,7 +131,7 @@ async fn much_is_read_in_order_while_it_is_written() {
         counts[index] += 1;
     }
     drop(lines);
-    instance.stop().await.unwrap();
+    instance.stop_within(GRACE).await.unwrap();
     world.finish();
 }
 

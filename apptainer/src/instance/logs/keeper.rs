@@ -64,10 +64,10 @@ pub(in crate::instance) fn keep(
         return Ok(None);
     }
     let watch = Watch::of(&logs)?;
-    let mut kept = Vec::new();
-    for log in logs {
-        kept.push(Kept::new(log, settings)?);
-    }
+    let mut kept: Vec<_> = logs
+        .into_iter()
+        .map(|log| Kept::new(log, settings))
+        .collect();
     let task = tokio::spawn(async move {
         if let Err(error) = run(&watch, &mut kept, &halt).await {
             tracing::warn!(%error, "logs are no longer rotated");
@@ -114,18 +114,19 @@ struct Seen {
 }
 
 impl Kept {
-    fn new(path: PathBuf, settings: &LogSettings) -> io::Result<Self> {
+    fn new(path: PathBuf, settings: &LogSettings) -> Self {
         let log = Log::new(path.clone());
-        let rotation = settings
-            .max_size
-            .map(|size| Rotation::new(&log.files, size.max(LEAST_SIZE), settings.max_files));
-        Ok(Self {
+        let rotation = settings.max_size.map(|size| {
+            let size = size.max(LEAST_SIZE);
+            Rotation::new(&log.files, size, settings.max_files)
+        });
+        Self {
             path,
             log: Some(log),
-            rotation: rotation.transpose()?,
+            rotation,
             has_times: settings.timestamps,
             not_before: None,
-        })
+        }
     }
 
     /// Takes note of what is new, and rotates what is too long.

@@ -14,7 +14,8 @@ pub(super) struct Rotation {
     files: Files,
     max_size: u64,
     max_files: u32,
-    way: Way,
+    /// Once it is known.
+    way: Option<Way>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,27 +27,35 @@ enum Way {
 }
 
 impl Rotation {
-    /// The best way that the file system knows.
-    pub(super) fn new(files: &Files, max_size: u64, max_files: u32) -> io::Result<Self> {
-        let way = collapsible(files)?.map_or(Way::Halt, Way::Collapse);
-        Ok(Self {
+    pub(super) fn new(files: &Files, max_size: u64, max_files: u32) -> Self {
+        Self {
             files: files.clone(),
             max_size,
             max_files,
-            way,
-        })
+            way: None,
+        }
+    }
+
+    /// The best way that the file system knows.
+    async fn way(&mut self) -> io::Result<Way> {
+        if let Some(way) = self.way {
+            return Ok(way);
+        }
+        let files = self.files.clone();
+        let block = blocking(move || collapsible(&files)).await?;
+        Ok(*self.way.insert(block.map_or(Way::Halt, Way::Collapse)))
     }
 
     #[cfg(test)]
-    pub(super) fn collapses(&self) -> bool {
-        self.way != Way::Halt
+    pub(super) async fn collapses(&mut self) -> bool {
+        self.way().await.unwrap() != Way::Halt
     }
 
     /// Whether a log of this length is to be rotated.
     pub(super) fn is_due(&self, length: u64) -> bool {
         match self.way {
-            Way::Collapse(block) => length > self.max_size.max(block),
-            Way::Halt => length > self.max_size,
+            Some(Way::Collapse(block)) => length > self.max_size.max(block),
+            Some(Way::Halt) | None => length > self.max_size,
         }
     }
 
@@ -58,7 +67,7 @@ impl Rotation {
         let Some(turn) = turn else {
             return Ok(false);
         };
-        let (way, max_size) = (self.way, self.max_size);
+        let (way, max_size) = (self.way().await?, self.max_size);
         let (turn, done) = blocking(move || {
             let done = prepare(&turn, way, max_size);
             (turn, done)
@@ -69,7 +78,7 @@ impl Rotation {
             Ok(Prepared::ToHalt) => {}
             Err(error) if matches!(way, Way::Collapse(_)) && turn.pending()?.is_some() => {
                 tracing::warn!(%error, "a log is from now on rotated by halting who writes to it");
-                self.way = Way::Halt;
+                self.way = Some(Way::Halt);
             }
             Err(error) => return Err(error),
         }
@@ -93,6 +102,8 @@ fn prepare(turn: &Turn, way: Way, max_size: u64) -> io::Result<Prepared> {
         }
         (Some(pending), Way::Collapse(_)) => {
             let _excluded = turn.exclude()?;
+            // It may have more, if that could not be finished by halting.
+            turn.copy(pending.cut, pending.cut)?;
             turn.collapse(pending)?;
             turn.finish()?;
         }

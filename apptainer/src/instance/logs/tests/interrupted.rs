@@ -1,6 +1,7 @@
 //! Rotations that were cut off, at each of their steps.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 
 use super::super::files::times_of;
 use super::super::rotate::Rotation;
@@ -17,6 +18,8 @@ enum Step {
     Copied,
     Excluded,
     Marked,
+    /// Only where writers are halted: what is left is at the beginning, and at the end.
+    Moved,
     Taken,
     MadeRoom,
     MovedTimes,
@@ -25,11 +28,12 @@ enum Step {
     Finished,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Began,
     Step::Copied,
     Step::Excluded,
     Step::Marked,
+    Step::Moved,
     Step::Taken,
     Step::MadeRoom,
     Step::MovedTimes,
@@ -61,6 +65,16 @@ fn turn_until(logs: &Logs, step: Step, collapses: bool) {
     }
     let pending = turn.begin(cut).unwrap();
     if step == Step::Marked {
+        return;
+    }
+    if step == Step::Moved {
+        let text = fs::read(files.log()).unwrap();
+        let (_, left) = text.split_at(usize::try_from(cut).unwrap());
+        let log = File::options().write(true).open(files.log()).unwrap();
+        if !collapses {
+            assert!(!left.is_empty());
+            log.write_all_at(left, 0).unwrap();
+        }
         return;
     }
     if collapses {
@@ -107,10 +121,11 @@ async fn whatever_the_step_nothing_is_lost_or_there_twice() {
             Logs::in_memory()
         };
         // Enough that there is room for both files that are kept, and some left.
-        let mut text = numbered(0..1500);
+        let mut text = numbered(0..1500) + "begun ";
         logs.write(&text);
         mark(&logs, 1000);
-        mark(&logs, text.len());
+        let first = text.len();
+        mark(&logs, first);
         turn_until(&logs, step, collapses);
         assert!(
             logs.text().await == text,
@@ -129,7 +144,7 @@ async fn whatever_the_step_nothing_is_lost_or_there_twice() {
         }
         mark(&logs, text.len());
 
-        let mut rotation = Rotation::new(&logs.out(), CUT, 2).unwrap();
+        let mut rotation = Rotation::new(&logs.out(), CUT, 2);
         assert!(rotation.rotate(&nobody()).await.unwrap());
         assert!(logs.text().await == text, "{step:?}, {collapses}: mended");
         assert!(
@@ -142,7 +157,7 @@ async fn whatever_the_step_nothing_is_lost_or_there_twice() {
 
         // The times are still those of their lines.
         let lines = logs.read().timestamps(true).lines().await.unwrap();
-        let bounds = [1000, numbered(0..1500).len(), text.len()];
+        let bounds = [1000, first, text.len()];
         let mut end = 0;
         for line in super::all(lines).await {
             end += line.bytes.len() + 1;

@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod keeping;
+mod killed;
 mod reading;
 mod rotating;
 mod tailing;

@@ -53,7 +53,7 @@ async fn a_writer_loses_nothing(logs: &Logs) {
 async fn a_writer_at_full_speed_loses_nothing_where_blocks_are_taken_out() {
     let logs = Logs::new();
     assert!(
-        Rotation::new(&logs.out(), SIZE, 3).unwrap().collapses(),
+        Rotation::new(&logs.out(), SIZE, 3).collapses().await,
         "the temporary directory is not on ext4 or XFS"
     );
     a_writer_loses_nothing(&logs).await;
@@ -65,7 +65,7 @@ async fn a_writer_at_full_speed_loses_nothing_where_blocks_are_taken_out() {
 #[tokio::test]
 async fn a_writer_at_full_speed_loses_nothing_where_it_is_halted() {
     let logs = Logs::in_memory();
-    assert!(!Rotation::new(&logs.out(), SIZE, 3).unwrap().collapses());
+    assert!(!Rotation::new(&logs.out(), SIZE, 3).collapses().await);
     a_writer_loses_nothing(&logs).await;
     assert!(
         logs.files()
@@ -104,7 +104,7 @@ async fn a_follower_loses_nothing_where_writers_are_halted() {
 }
 
 async fn rotate(logs: &Logs, max_files: u32) {
-    let mut rotation = Rotation::new(&logs.out(), 4096, max_files).unwrap();
+    let mut rotation = Rotation::new(&logs.out(), 4096, max_files);
     assert!(rotation.rotate(&nobody()).await.unwrap());
 }
 
@@ -139,7 +139,7 @@ async fn files_end_with_lines_where_lines_end_in_reach() {
     text.push('\n');
     logs.write(&text);
     logs.write("y".repeat(3000));
-    let mut rotation = Rotation::new(&logs.out(), 4 * 4096, 3).unwrap();
+    let mut rotation = Rotation::new(&logs.out(), 4 * 4096, 3);
     assert!(rotation.rotate(&nobody()).await.unwrap());
     assert_eq!(logs.files()[0], text.as_bytes());
 
@@ -186,7 +186,7 @@ async fn one_at_a_time_rotates_a_log() {
     let logs = Logs::new();
     logs.write(numbered(0..1000));
     let turn = Turn::new(&logs.out(), 3).unwrap().unwrap();
-    let mut rotation = Rotation::new(&logs.out(), 4096, 3).unwrap();
+    let mut rotation = Rotation::new(&logs.out(), 4096, 3);
     assert!(!rotation.rotate(&nobody()).await.unwrap());
     drop(turn);
     assert!(rotation.rotate(&nobody()).await.unwrap());
