@@ -138,13 +138,12 @@ async fn halted(turn: Turn, halt: Arc<dyn Halt>) -> io::Result<()> {
 
 fn while_halted(turn: &Turn) -> io::Result<()> {
     let _excluded = turn.exclude()?;
-    let pending = match turn.pending()? {
-        Some(pending) => pending,
-        None => {
-            let cut = turn.line_cut()?;
-            turn.copy(turn.copied()?.min(cut), cut)?;
-            turn.begin(cut)?
-        }
+    let pending = if let Some(pending) = turn.pending()? {
+        pending
+    } else {
+        let cut = turn.line_cut()?;
+        turn.copy(turn.copied()?.min(cut), cut)?;
+        turn.begin(cut)?
     };
     turn.truncate(pending)?;
     turn.finish()

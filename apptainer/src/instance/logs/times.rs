@@ -21,10 +21,11 @@ pub(super) struct Mark {
     pub(super) at: u64,
 }
 
-const LENGTH: u64 = 16;
+const SIZE: usize = 16;
+const LENGTH: u64 = SIZE as u64;
 
 impl Mark {
-    fn from_bytes(bytes: &[u8; LENGTH as usize]) -> Self {
+    fn from_bytes(bytes: &[u8; SIZE]) -> Self {
         let [end, at] = [0, 8].map(|start| {
             let number = bytes[start..].first_chunk().expect("there are 16 bytes");
             u64::from_le_bytes(*number)
@@ -32,8 +33,8 @@ impl Mark {
         Self { end, at }
     }
 
-    fn to_bytes(self) -> [u8; LENGTH as usize] {
-        let mut bytes = [0; LENGTH as usize];
+    fn to_bytes(self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
         bytes[..8].copy_from_slice(&self.end.to_le_bytes());
         bytes[8..].copy_from_slice(&self.at.to_le_bytes());
         bytes
@@ -112,7 +113,7 @@ pub(super) fn between(
     end: u64,
     marks: &mut Vec<Mark>,
 ) -> io::Result<bool> {
-    const MANY: usize = 256 * LENGTH as usize;
+    const MANY: usize = 256 * SIZE;
     let mut next = first_from(file, start.saturating_add(1))?;
     let mut buffer = [0; MANY];
     loop {
@@ -165,7 +166,7 @@ fn count(file: &File) -> io::Result<u64> {
 }
 
 fn mark(file: &File, number: u64) -> io::Result<Mark> {
-    let mut bytes = [0; LENGTH as usize];
+    let mut bytes = [0; SIZE];
     file.read_exact_at(&mut bytes, number * LENGTH)?;
     Ok(Mark::from_bytes(&bytes))
 }

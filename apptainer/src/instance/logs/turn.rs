@@ -89,9 +89,9 @@ impl Turn {
         let most = max_size.max(block).min(self.length()?.saturating_sub(1)) / block;
         let least = (most / 2).max(most.saturating_sub(BLOCKS));
         for count in (least + 1..=most).rev() {
-            let mut last = [0];
-            self.log.read_exact_at(&mut last, count * block - 1)?;
-            if last == *b"\n" {
+            let mut before = [0];
+            self.log.read_exact_at(&mut before, count * block - 1)?;
+            if before == *b"\n" {
                 return Ok(Some(count * block));
             }
         }
