@@ -109,7 +109,11 @@ fn index(source: Source) -> usize {
 
 /// Takes the next line, or piece of one, from what has come; `None` when that is not enough
 /// for one, and has been put by. Says whether the line is complete.
-fn take_line(chunk: &mut Bytes, unfinished: &mut BytesMut, limit: usize) -> Option<(Bytes, bool)> {
+pub(crate) fn take_line(
+    chunk: &mut Bytes,
+    unfinished: &mut BytesMut,
+    limit: usize,
+) -> Option<(Bytes, bool)> {
     // As much as the line may have, and its end.
     let room = limit.saturating_sub(unfinished.len()).saturating_add(1);
     let within = &chunk[..chunk.len().min(room)];

@@ -6,6 +6,14 @@ mod health;
 mod limits;
 mod list;
 mod lock;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "what supervises instances comes to use it"
+    )
+)]
 mod logs;
 #[cfg_attr(
     not(test),
@@ -27,6 +35,8 @@ pub use limits::Limits;
 pub use list::InstanceInfo;
 pub use logs::LogSettings;
 pub use ports::{Port, PortError};
+pub use logs::{LogError, LogLine, LogLines, LogSettings, ReadLogs};
+pub use ports::Port;
 pub use running::Instance;
 pub use spec::Spec;
 pub use state::{Event, EventKind, Events, Lost, State, Stopped};

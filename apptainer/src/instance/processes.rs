@@ -86,6 +86,9 @@ impl Processes {
     /// Whether the first process in the container has ended, and its pid may be another's.
     pub(super) fn has_payload_ended(&self) -> io::Result<bool> {
         self.payload.has_ended()
+    /// The process that ends last.
+    pub(super) fn last(&self) -> &PidFd {
+        &self.master
     }
 
     pub(super) fn kill(&self) -> io::Result<()> {

@@ -10,6 +10,7 @@ use apptainer_sys::state::instance::{Record, Records};
 use serde::{Deserialize, Serialize};
 
 use super::lock::try_lock;
+use super::logs;
 use super::processes::Processes;
 use crate::lock::FileLock;
 
@@ -68,9 +69,7 @@ impl Remains {
 
     pub(super) fn clear_logs(&self) {
         if self.naming == Naming::Generated {
-            for log in self.records.logs(&self.name) {
-                let _ = fs::remove_file(log);
-            }
+            logs::remove(&self.records.logs(&self.name));
         }
     }
 

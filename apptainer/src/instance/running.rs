@@ -10,6 +10,7 @@ use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
 use super::list::found;
+use super::logs::ReadLogs;
 use super::processes::Processes;
 use super::remains::{Naming, Remains};
 use crate::container::Settings;
@@ -27,6 +28,8 @@ pub struct Instance {
     pub(super) processes: Arc<Processes>,
     records: Records,
     remains: Remains,
+    /// How much earlier ones of its name had written.
+    log_starts: [u64; 2],
     /// The agent in it, started by the first command.
     slot: Arc<Slot>,
     /// Whether it is to be killed when this is dropped.
@@ -46,6 +49,7 @@ impl Instance {
         processes: Processes,
         records: Records,
         remains: Remains,
+        log_starts: [u64; 2],
     ) -> Self {
         let place = Place {
             client: client.clone(),
@@ -59,6 +63,7 @@ impl Instance {
             processes: Arc::new(processes),
             records,
             remains,
+            log_starts,
             slot: Arc::new(Slot::new(place)),
             is_ours: true,
         }
@@ -102,9 +107,18 @@ impl Instance {
         self.processes.payload_pid()
     }
 
-    /// Where its standard output and standard error go.
+    /// Where its standard output and standard error go: [`read_logs`](Self::read_logs) reads
+    /// them.
     pub fn logs(&self) -> [PathBuf; 2] {
         self.records.logs(&self.name)
+    }
+
+    /// What it wrote, and what it writes: line by line.
+    ///
+    /// What an earlier instance of its name wrote is not of it.
+    pub fn read_logs(&self) -> ReadLogs {
+        let process = self.processes.last().try_clone();
+        ReadLogs::new(self.logs(), self.log_starts, process)
     }
 
     /// Whether it runs.

@@ -17,7 +17,7 @@ use super::list::{records, running};
 use super::lock::try_lock;
 use super::processes::Processes;
 use super::remains::{Naming, Remains, Starting};
-use super::{Instance, InstanceError};
+use super::{Instance, InstanceError, logs};
 use crate::blocking::blocking;
 use crate::container::Container;
 use crate::error::ApptainerFailure;
@@ -67,7 +67,11 @@ impl Container {
         if running(&records, name).await?.is_some() {
             return Err(taken());
         }
-        let log_start = length(&records.logs(name)[1]);
+        let logs = records.logs(name);
+        let log_start = length(&logs[1]);
+        let log_starts = blocking(move || logs::ends(&logs))
+            .await
+            .map_err(io_error)?;
         let remains = Remains::new(records.clone(), name, naming);
         let starting = Arc::new(Starting::new(remains.clone(), lock));
         let (program, argv) = (spawn.program().to_owned(), spawn.argv().to_vec());
@@ -86,6 +90,8 @@ impl Container {
                 let settings = self.settings.for_joining();
                 return Ok(Instance::new(
                     client, settings, name, processes, records, remains,
+                return Ok(Instance::new(
+                    self, name, processes, records, remains, log_starts,
                 ));
             }
             InstanceError::EndedAtOnce {

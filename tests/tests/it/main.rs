@@ -21,6 +21,7 @@ mod image;
 mod instance;
 mod instance_failures;
 mod kill;
+mod logs;
 mod lying_registry;
 mod output;
 mod registry_trouble;
