@@ -7,6 +7,7 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::state::instance::RecordError;
 
+use super::limits::LimitError;
 use crate::container::ContainerError;
 use crate::error::ApptainerFailure;
 
@@ -67,6 +68,16 @@ pub enum InstanceError {
     StillRunning {
         /// The name.
         name: String,
+    },
+    /// The instance could not be limited, paused or counted.
+    #[error("{doing} the instance {name}: {source}")]
+    Limit {
+        /// What was being done: `pause`, `resume`, `count what is used by`.
+        doing: &'static str,
+        /// The name.
+        name: String,
+        /// Why it failed.
+        source: LimitError,
     },
     /// The system refused something.
     #[error("{doing} the instance {name}: {source}")]

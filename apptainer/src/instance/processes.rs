@@ -12,6 +12,9 @@ use crate::process::Ended;
 /// a FUSE file system takes Apptainer up to two seconds.
 const CLEAN_UP: Duration = Duration::from_secs(4);
 
+/// What Apptainer calls the first process of a container, where that is one of its own.
+const APPINIT: &str = "appinit";
+
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
 #[derive(Debug)]
@@ -35,6 +38,27 @@ impl Processes {
             master,
             master_pid: record.master,
         }))
+    }
+
+    /// Those of a single process, which is both.
+    #[cfg(test)]
+    pub(super) fn of_test(pid: Pid) -> io::Result<Self> {
+        Ok(Self {
+            payload: PidFd::open(pid)?,
+            payload_pid: pid,
+            master: PidFd::open(pid)?,
+            master_pid: pid,
+        })
+    }
+
+    /// The same, held once more.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            payload: self.payload.try_clone()?,
+            payload_pid: self.payload_pid,
+            master: self.master.try_clone()?,
+            master_pid: self.master_pid,
+        })
     }
 
     pub(super) fn payload_pid(&self) -> Pid {
@@ -80,7 +104,6 @@ impl Processes {
 
     /// What runs in the container now, held: the first process, and all below it. Reads the
     /// table of processes.
-    #[expect(dead_code, reason = "what watches instances comes to use it")]
     pub(super) fn members(&self) -> io::Result<Vec<Member>> {
         let tree = Tree::below(self.payload_pid)?;
         let first = Process::read(self.payload_pid)?;
@@ -91,6 +114,16 @@ impl Processes {
         }
         let first = first.map(|process| Member { process, pidfd });
         Ok(first.into_iter().chain(tree.into_members()).collect())
+    }
+
+    /// What of it stands still while it is paused: not Apptainer's first process, which takes a
+    /// `SIGCONT` for its end, and does nothing but wait.
+    pub(super) fn members_to_halt(&self) -> io::Result<Vec<Member>> {
+        let mut members = self.members()?;
+        members.retain(|member| {
+            member.process.pid != self.payload_pid || member.process.name != APPINIT
+        });
+        Ok(members)
     }
 
     /// What is in the master's session, held: the FUSE programs that serve the

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apptainer_sys::cgroup::Cgroup;
 use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
+use super::limits::LimitError;
+use super::pause::Pause;
 use super::processes::Processes;
 use super::remains::Remains;
 use crate::exec::{Place, Slot, Way};
@@ -27,6 +30,8 @@ pub struct Instance {
     remains: Remains,
     /// The agent in it, started by the first command.
     slot: Arc<Slot>,
+    /// What was paused.
+    paused: Arc<Pause>,
     is_over: bool,
 }
 
@@ -54,6 +59,7 @@ impl Instance {
             records,
             remains,
             slot: Arc::new(Slot::new(place)),
+            paused: Arc::default(),
             is_over: false,
         }
     }
@@ -85,6 +91,33 @@ impl Instance {
         }
     }
 
+    pub(super) fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    pub(super) fn paused(&self) -> &Arc<Pause> {
+        &self.paused
+    }
+
+    /// The cgroup that Apptainer made for it, if it did, where it is not that of others too.
+    pub(super) fn own_group(&self) -> Result<Option<Cgroup>, InstanceError> {
+        let record = self.records.read(&self.name)?;
+        if !record.is_some_and(|record| record.has_cgroup && record.pid == self.pid()) {
+            return Ok(None);
+        }
+        let groups = Cgroup::of_process(self.pid())
+            .and_then(|theirs| Ok(theirs.apart_from(&Cgroup::current()?)));
+        groups.map_err(|error| self.limit_error("find the cgroup of", error.into()))
+    }
+
+    pub(super) fn limit_error(&self, doing: &'static str, source: LimitError) -> InstanceError {
+        InstanceError::Limit {
+            doing,
+            name: self.name.clone(),
+            source,
+        }
+    }
+
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
     }
@@ -111,6 +144,10 @@ impl Instance {
 
     /// The same with another grace.
     pub async fn stop_within(mut self, grace: Duration) -> Result<(), InstanceError> {
+        // What stands still obeys nobody; what cannot go on is killed in the end.
+        if let Err(error) = self.resume().await {
+            tracing::warn!(%error, "cannot let it go on to stop it");
+        }
         let is_gone = self.processes.end(grace).await;
         let is_gone = is_gone.map_err(|source| InstanceError::Io {
             doing: "stop",
@@ -136,6 +173,10 @@ impl Drop for Instance {
         }
         if let Err(error) = self.processes.kill() {
             tracing::warn!(%error, name = self.name, "cannot kill a dropped instance");
+        }
+        // Only then does what is frozen end.
+        if let Err(error) = self.paused.resume() {
+            tracing::warn!(%error, name = self.name, "cannot resume a dropped instance");
         }
         self.remains.clear_logs();
     }
