@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use apptainer_sys::cgroup::{self, Cgroup, Event, Events};
+use apptainer_sys::cgroup::{self, Cgroup};
 use apptainer_sys::process::{Member, Placement};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::groups::Groups;
+use super::kills::Kills;
 use super::mechanism::Available;
 use super::record::{EnclosureRecord, Known};
 use super::watchdog::{Exceeded, Watchdog, Watched};
@@ -34,7 +33,7 @@ pub(in crate::instance) struct Enclosure {
     before: Vec<Known>,
     /// How many threads count with the payload's in the instance's user namespace.
     counted_before: Option<u64>,
-    events: Option<AsyncFd<Events>>,
+    kills: Option<Kills>,
     watchdog: Option<Watchdog>,
     paused: Arc<Pause>,
 }
@@ -66,7 +65,11 @@ impl Enclosure {
         if let Some((field, problem)) = limits.findings().into_iter().next() {
             return Err(LimitError::Invalid { field, problem });
         }
-        let groups = Groups::make(name, &limits.controllers())?;
+        Self::within(Groups::make(name, &limits.controllers())?, limits)
+    }
+
+    /// The same in these groups, or without any.
+    pub(super) fn within(groups: Option<Groups>, limits: &Limits) -> Result<Self, LimitError> {
         match Self::limited(limits, groups.as_ref()) {
             Ok(mechanisms) => Ok(Self::new(limits.clone(), mechanisms, groups, Vec::new())),
             Err(error) => {
@@ -101,7 +104,7 @@ impl Enclosure {
             groups,
             before,
             counted_before: None,
-            events: None,
+            kills: None,
             watchdog: None,
             paused: Arc::default(),
         }
@@ -152,9 +155,7 @@ impl Enclosure {
     /// [recovered](Self::recover). Needs a runtime.
     pub(in crate::instance) fn watch(&mut self, processes: &Processes) -> Result<(), LimitError> {
         if let Some(groups) = &self.groups {
-            let events = groups.payload.events()?;
-            let events = AsyncFd::with_interest(events, Interest::READABLE);
-            self.events = Some(events.map_err(LimitError::processes("watch"))?);
+            self.kills = Some(Kills::of(&groups.payload)?);
         }
         let by_watchdog = |kept: Option<Mechanism>, most: Option<u64>| {
             most.filter(|_| kept == Some(Mechanism::Watchdog))
@@ -197,8 +198,14 @@ impl Enclosure {
     /// What happens next. Waits for ever where nothing tells. Cancel safe.
     pub(in crate::instance) async fn next_event(&mut self) -> EnclosureEvent {
         let Self {
-            events, watchdog, ..
+            kills, watchdog, ..
         } = self;
+        let killed = async {
+            match kills {
+                Some(kills) => kills.next().await,
+                None => std::future::pending().await,
+            }
+        };
         let exceeded = async {
             match watchdog {
                 Some(watchdog) => watchdog.next().await,
@@ -206,7 +213,7 @@ impl Enclosure {
             }
         };
         tokio::select! {
-            kills = out_of_memory(events) => EnclosureEvent::OutOfMemory { kills },
+            kills = killed => EnclosureEvent::OutOfMemory { kills },
             exceeded = exceeded => EnclosureEvent::Exceeded(exceeded),
         }
     }
@@ -343,30 +350,4 @@ fn add(group: &Cgroup, member: &Member) -> Result<(), LimitError> {
         Err(_) if has_ended().is_ok_and(|has_ended| has_ended) => Ok(()),
         added => Ok(added?),
     }
-}
-
-/// How many were killed for want of memory.
-async fn out_of_memory(events: &mut Option<AsyncFd<Events>>) -> u64 {
-    let Some(watched) = events else {
-        return std::future::pending().await;
-    };
-    loop {
-        let failed = match watched.readable_mut().await {
-            Err(error) => error.to_string(),
-            Ok(mut ready) => match ready.get_inner_mut().try_next() {
-                Ok(Some(Event::OutOfMemory { kills })) => return kills,
-                Ok(Some(_)) => continue,
-                Ok(None) => {
-                    ready.clear_ready();
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            },
-        };
-        // As when the group is gone.
-        tracing::debug!(error = failed, "no more is heard of a cgroup");
-        break;
-    }
-    *events = None;
-    std::future::pending().await
 }

@@ -9,6 +9,7 @@ mod enclosure;
 mod error;
 mod findings;
 mod groups;
+mod kills;
 mod mechanism;
 mod record;
 mod settings;
