@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::super::EnclosureRecord;
 use super::shell::{holder, next_event, ticks, wait_for};
 use super::*;
 use crate::instance::stats::Stats;
 
 /// `None` where the caller may make none, or none with what keeps these limits.
-fn with_groups(limits: &Limits, name: &str) -> Option<Enclosure> {
+fn with_groups(limits: &Limits, name: &str) -> Option<(Enclosure, Cleared)> {
     let enclosure = match Enclosure::prepare(limits, name) {
         Err(error) if error.is_unsupported() && !nix::unistd::geteuid().is_root() => return None,
         enclosure => enclosure.unwrap(),
@@ -17,7 +18,17 @@ fn with_groups(limits: &Limits, name: &str) -> Option<Enclosure> {
     if !is_grouped {
         eprintln!("not tested: no cgroup is to be had");
     }
-    is_grouped.then_some(enclosure)
+    let cleared = Cleared(enclosure.record());
+    is_grouped.then_some((enclosure, cleared))
+}
+
+/// Groups that a failed test leaves neither.
+struct Cleared(EnclosureRecord);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let _ = self.0.clear();
+    }
 }
 
 /// Ends all, and checks that nothing is left.
@@ -32,7 +43,7 @@ async fn end(enclosure: Enclosure, shell: Shell) {
 #[tokio::test]
 async fn what_the_kernel_kills_for_want_of_memory_is_named() {
     let limits = Limits::new().memory(40 << 20).swap(0);
-    let Some(mut enclosure) = with_groups(&limits, "oom") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&limits, "oom") else {
         return;
     };
     let script = format!("{}; echo survived; {}; sleep 60", holder(150), holder(150));
@@ -55,7 +66,7 @@ async fn what_the_kernel_kills_for_want_of_memory_is_named() {
 
 #[tokio::test]
 async fn more_than_its_cpu_time_is_held_back() {
-    let Some(mut enclosure) = with_groups(&Limits::new().cpus(0.1), "cpus") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&Limits::new().cpus(0.1), "cpus") else {
         return;
     };
     let mut shell = Shell::within(&mut enclosure, "while :; do :; done & wait");
@@ -78,10 +89,10 @@ async fn more_than_its_cpu_time_is_held_back() {
 
 #[tokio::test]
 async fn more_processes_are_refused_and_those_before_do_not_count() {
-    let Some(mut enclosure) = with_groups(&Limits::new().pids(3), "pids") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&Limits::new().pids(3), "pids") else {
         return;
     };
-    let script = "sleep 60 & sleep 60 & sleep 60 & echo three; (sleep 60 & echo four) 2>&1";
+    let script = "exec 2>&1; sleep 60 & sleep 60 & sleep 60 & echo three; sleep 60 & echo four";
     let mut shell = Shell::within(&mut enclosure, script);
     shell.begin();
     assert_eq!(shell.line(), "three");
@@ -92,7 +103,7 @@ async fn more_processes_are_refused_and_those_before_do_not_count() {
 
 #[tokio::test]
 async fn what_is_frozen_stands_still_until_it_goes_on_or_is_killed() {
-    let Some(mut enclosure) = with_groups(&Limits::new(), "freeze") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&Limits::new(), "freeze") else {
         return;
     };
     let mut shell = Shell::within(&mut enclosure, "while :; do :; done & wait");
@@ -114,7 +125,7 @@ async fn what_is_frozen_stands_still_until_it_goes_on_or_is_killed() {
 
 #[tokio::test]
 async fn a_group_and_its_processes_count_much_the_same() {
-    let Some(mut enclosure) = with_groups(&Limits::new(), "count") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&Limits::new(), "count") else {
         return;
     };
     let script = format!("{} & while :; do :; done & wait", holder(100));
@@ -145,7 +156,7 @@ async fn a_group_and_its_processes_count_much_the_same() {
 #[tokio::test]
 async fn what_a_killed_supervisor_leaves_is_found_and_cleared() {
     let limits = Limits::new().memory(100 << 20);
-    let Some(mut enclosure) = with_groups(&limits, "clear") else {
+    let Some((mut enclosure, _cleared)) = with_groups(&limits, "clear") else {
         return;
     };
     let mut shell = Shell::within(&mut enclosure, "sleep 60 & setsid sleep 60 & wait");
@@ -154,7 +165,7 @@ async fn what_a_killed_supervisor_leaves_is_found_and_cleared() {
     enclosure.pause(&shell.processes()).await.unwrap();
     let text = serde_json::to_string(&enclosure.record()).unwrap();
     drop(enclosure);
-    let record: super::super::EnclosureRecord = serde_json::from_str(&text).unwrap();
+    let record: EnclosureRecord = serde_json::from_str(&text).unwrap();
     let recovered = Enclosure::recover(record.clone()).unwrap();
     assert!(matches!(
         recovered.mechanisms().memory,
