@@ -183,11 +183,11 @@ fn number(limit: Limit) -> Option<u64> {
 
 impl Instance {
     /// What it uses: as the cgroup counts it that Apptainer made for it, if it did, and else
-    /// as its processes do.
+    /// as its processes do. Commands in it are counted too.
     pub async fn stats(&self) -> Result<Stats, InstanceError> {
         let failed = |source| self.limit_error("count what is used by", source);
         let group = self.own_group()?;
-        let members = self.processes().members();
+        let members = self.processes().inhabitants();
         let members = members.map_err(|error| failed(LimitError::processes("find")(error)))?;
         let stats = blocking(move || Stats::of(group.as_ref(), &members)).await;
         stats.map_err(failed)

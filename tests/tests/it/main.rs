@@ -20,6 +20,7 @@ mod image;
 mod instance;
 mod instance_failures;
 mod kill;
+mod limits;
 mod lying_registry;
 mod output;
 mod registry_trouble;
