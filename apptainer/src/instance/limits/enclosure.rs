@@ -10,7 +10,7 @@ use apptainer_sys::process::{Member, Placement};
 use super::groups::Groups;
 use super::kills::Kills;
 use super::mechanism::Available;
-use super::record::{EnclosureRecord, Known};
+use super::record::{Before, EnclosureRecord, Known};
 use super::watchdog::{Exceeded, Watchdog, Watched};
 use super::{LimitError, Limits, Mechanism, Mechanisms, affinity, threads};
 use crate::blocking::blocking;
@@ -29,10 +29,7 @@ pub(in crate::instance) struct Enclosure {
     limits: Limits,
     mechanisms: Mechanisms,
     groups: Option<Groups>,
-    /// What ran in the container before the payload did.
-    before: Vec<Known>,
-    /// How many threads count with the payload's in the instance's user namespace.
-    counted_before: Option<u64>,
+    before: Before,
     kills: Option<Kills>,
     watchdog: Option<Watchdog>,
     paused: Arc<Pause>,
@@ -71,7 +68,12 @@ impl Enclosure {
     /// The same in these groups, or without any.
     pub(super) fn within(groups: Option<Groups>, limits: &Limits) -> Result<Self, LimitError> {
         match Self::limited(limits, groups.as_ref()) {
-            Ok(mechanisms) => Ok(Self::new(limits.clone(), mechanisms, groups, Vec::new())),
+            Ok(mechanisms) => Ok(Self::new(
+                limits.clone(),
+                mechanisms,
+                groups,
+                Before::default(),
+            )),
             Err(error) => {
                 if let Some(groups) = groups {
                     let _ = groups.remove();
@@ -92,18 +94,12 @@ impl Enclosure {
         Ok(mechanisms)
     }
 
-    fn new(
-        limits: Limits,
-        mechanisms: Mechanisms,
-        groups: Option<Groups>,
-        before: Vec<Known>,
-    ) -> Self {
+    fn new(limits: Limits, mechanisms: Mechanisms, groups: Option<Groups>, before: Before) -> Self {
         Self {
             limits,
             mechanisms,
             groups,
             before,
-            counted_before: None,
             kills: None,
             watchdog: None,
             paused: Arc::default(),
@@ -125,23 +121,12 @@ impl Enclosure {
             Some(groups) => move_all(&groups.payload, processes)?,
             None => members(processes)?,
         };
-        self.before = members.iter().map(|one| Known::of(&one.process)).collect();
-        let failed = LimitError::processes("look at");
-        if self.mechanisms.pids == Some(Mechanism::ResourceLimit) {
-            self.counted_before =
-                threads::in_namespace_of(processes.payload_pid()).map_err(failed)?;
-            if self.counted_before.is_none() {
-                self.mechanisms.pids = Some(Mechanism::Watchdog);
-            }
-        }
-        if let (Some(groups), Some(most)) = (&self.groups, self.limits.pids)
-            && matches!(self.mechanisms.pids, Some(Mechanism::Cgroup(_)))
+        self.count_before(processes, &members)
+            .map_err(LimitError::processes("look at"))?;
+        if let (Some(groups), Some(most), Some(Mechanism::Cgroup(_))) =
+            (&self.groups, self.limits.pids, self.mechanisms.pids)
         {
-            let mut before = 0;
-            for member in &members {
-                before += threads::of(member.process.pid).map_err(failed)?;
-            }
-            let most = most.saturating_add(before);
+            let most = most.saturating_add(self.before.threads);
             groups.payload.limit(&cgroup::Limits::new().pids(most))?;
         }
         let (cpus, cpuset) = uses_affinity(&self.mechanisms);
@@ -149,6 +134,21 @@ impl Enclosure {
             affinity::set(&cpus, &members).map_err(LimitError::processes("choose the CPUs of"))?;
         }
         self.watch(processes)
+    }
+
+    fn count_before(&mut self, processes: &Processes, members: &[Member]) -> io::Result<()> {
+        self.before = Before::default();
+        for member in members {
+            self.before.processes.push(Known::of(&member.process));
+            self.before.threads += threads::of(member.process.pid)?;
+        }
+        if self.mechanisms.pids == Some(Mechanism::ResourceLimit) {
+            self.before.counted = threads::in_namespace_of(processes.payload_pid())?;
+            if self.before.counted.is_none() {
+                self.mechanisms.pids = Some(Mechanism::Watchdog);
+            }
+        }
+        Ok(())
     }
 
     /// Begins to watch what was [adopted](Self::adopt), now or before it was
@@ -166,7 +166,7 @@ impl Enclosure {
             let processes = processes.try_clone();
             self.watchdog = Some(Watchdog::start(Watched {
                 processes: Arc::new(processes.map_err(LimitError::processes("hold"))?),
-                before: self.before.iter().copied().collect(),
+                before: self.before.processes.iter().copied().collect(),
                 memory,
                 threads,
             }));
@@ -178,7 +178,7 @@ impl Enclosure {
     /// instance was [adopted](Self::adopt).
     pub(in crate::instance) fn rlimits(&self) -> Vec<(Resource, u64, u64)> {
         let mut limits = self.limits.resources.clone();
-        if let (Some(pids), Some(before)) = (self.limits.pids, self.counted_before) {
+        if let (Some(pids), Some(before)) = (self.limits.pids, self.before.counted) {
             let most = pids.saturating_add(before);
             let lower = |set: &mut u64| *set = most.min(*set);
             limits
@@ -227,12 +227,16 @@ impl Enclosure {
         let members = members(processes)?;
         let mut stats = blocking(move || Stats::of(group.as_ref(), &members)).await?;
         stats.memory.limit = stats.memory.limit.or(self.limits.memory);
-        stats.pids.limit = stats.pids.limit.or(self.limits.pids);
+        let most = self.limits.pids;
+        let most = most.map(|most| most.saturating_add(self.before.threads));
+        stats.pids.limit = stats.pids.limit.or(most);
         Ok(stats)
     }
 
     /// Halts all that runs in the container, and says how. What Apptainer runs outside of it
-    /// goes on. Dropping the future does not keep it from being halted.
+    /// goes on. It must be [resumed](Self::resume) before it is told to end; version 1's
+    /// freezer keeps it even from being killed other than by [`kill`](Self::kill).
+    /// Dropping the future does not keep it from being halted.
     pub(in crate::instance) async fn pause(
         &self,
         processes: &Processes,

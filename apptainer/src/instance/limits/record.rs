@@ -13,8 +13,20 @@ pub(in crate::instance) struct EnclosureRecord {
     pub(super) limits: Limits,
     pub(super) mechanisms: Mechanisms,
     pub(super) groups: Option<Groups>,
-    /// What ran in the container before the payload did.
-    pub(super) before: Vec<Known>,
+    pub(super) before: Before,
+}
+
+/// What ran before the payload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Before {
+    /// In the container.
+    pub(super) processes: Vec<Known>,
+    /// How many threads those have.
+    pub(super) threads: u64,
+    /// How many threads the kernel counts with the payload's, where it does so for the
+    /// instance's user namespace alone.
+    pub(super) counted: Option<u64>,
 }
 
 /// A process, by what names it for as long as the machine is up.

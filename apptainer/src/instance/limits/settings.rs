@@ -15,8 +15,10 @@ use crate::exec::Resource;
 /// [`probe`](Self::probe) tells beforehand.
 ///
 /// What Apptainer itself runs for the instance counts as little as can be: its first process
-/// and the agent are not counted among `pids`, and the programs that serve its images are not
-/// in the cgroup that is limited.
+/// and the agent are not counted among `pids`, but for a thread that they start later, and the
+/// programs that serve its images are not
+/// in the cgroup that is limited. A command that joins the instance from outside, as
+/// `apptainer exec` does, is not held to the limits unless Apptainer puts it into the cgroup.
 ///
 /// ```
 /// use apptainer::exec::Resource;

@@ -1,5 +1,6 @@
 mod data;
 mod grouped;
+
 mod shell;
 mod ungrouped;
 
