@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::hierarchy::{self, Place};
 use super::{CgroupError, Controller, Version, file};
 use crate::process::{Pid, Placement};
@@ -13,8 +15,8 @@ use crate::process::{Pid, Placement};
 /// A group: a directory in each hierarchy that it is part of.
 ///
 /// It is a name, not a handle: dropping it changes nothing, and the group may be
-/// gone when it is used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// gone when it is used. It can be written down and read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
     /// In version 2's hierarchy.
     pub(super) unified: Option<PathBuf>,
@@ -22,7 +24,7 @@ pub struct Cgroup {
     pub(super) legacy: Vec<Legacy>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Legacy {
     pub(super) controllers: Vec<Controller>,
     pub(super) folder: PathBuf,
@@ -115,6 +117,17 @@ impl Cgroup {
         (group != Self::nowhere()).then_some(group)
     }
 
+    /// What of it is not around `other` as well: the directories that `other` is neither in
+    /// nor below. A process that was moved in some hierarchies only has the rest in common
+    /// with others. `None` when nothing is left.
+    pub fn apart_from(&self, other: &Self) -> Option<Self> {
+        let group = self.map(|folder| {
+            let is_shared = other.folders().any(|inner| inner.starts_with(folder));
+            (!is_shared).then(|| folder.to_owned())
+        });
+        (group != Self::nowhere()).then_some(group)
+    }
+
     /// The group whose directories are those of this one, changed.
     fn map(&self, change: impl Fn(&Path) -> Option<PathBuf>) -> Self {
         let legacy = self.legacy.iter().filter_map(|legacy| {
@@ -176,7 +189,7 @@ impl Cgroup {
     }
 
     /// All of its directories, that of version 2 first.
-    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
         let legacy = self.legacy.iter().map(|legacy| legacy.folder.as_path());
         self.unified().into_iter().chain(legacy)
     }

@@ -1,7 +1,10 @@
 //! Limits of what one process may use.
 
+use serde::{Deserialize, Serialize};
+
 /// A resource that the kernel limits for each process: setrlimit(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Resource {
     /// CPU time, in seconds.

@@ -10,6 +10,7 @@ use apptainer_sys::process::SpawnError;
 use apptainer_sys::state::instance::RecordError;
 
 use super::State;
+use super::limits::LimitError;
 use crate::container::ContainerError;
 use crate::error::ApptainerFailure;
 use crate::exec::{ExecError, LinkError};
@@ -136,6 +137,15 @@ pub enum InstanceError {
     NotPrivate {
         /// The folder.
         path: PathBuf,
+    /// The instance could not be limited, paused or counted.
+    #[error("{doing} the instance {name}: {source}")]
+    Limit {
+        /// What was being done: `pause`, `resume`, `count what is used by`.
+        doing: &'static str,
+        /// The name.
+        name: String,
+        /// Why it failed.
+        source: LimitError,
     },
     /// The system refused something.
     #[error("{doing} the instance {name}: {source}")]

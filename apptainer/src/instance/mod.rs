@@ -3,6 +3,10 @@
 mod error;
 #[expect(dead_code, reason = "what supervises instances comes to use it")]
 mod health;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what supervises instances comes to use it")
+)]
 mod limits;
 mod list;
 mod lock;
@@ -19,6 +23,7 @@ mod logs;
     not(test),
     expect(dead_code, reason = "what supervises instances comes to use it")
 )]
+mod pause;
 mod ports;
 mod probe;
 mod processes;
@@ -32,6 +37,12 @@ mod supervisor;
 pub use error::InstanceError;
 pub use health::{CustomProbe, Health, PortRef, Probe, ProbeFailure, Probed};
 pub use limits::Limits;
+mod stats;
+mod usage;
+
+pub use error::InstanceError;
+pub use health::Health;
+pub use limits::{LimitError, Limits, Mechanism, Mechanisms};
 pub use list::InstanceInfo;
 pub use logs::LogSettings;
 pub use ports::{Port, PortError};
@@ -41,3 +52,4 @@ pub use running::Instance;
 pub use spec::Spec;
 pub use state::{Event, EventKind, Events, Lost, State, Stopped};
 pub use supervisor::{Recovery, Service, Supervisor, SupervisorBuilder};
+pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -1,9 +1,11 @@
 //! The processes of an instance, from outside.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Tree};
+use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, State, Tree};
 use apptainer_sys::state::instance::{Held, Record};
 
 use crate::process::Ended;
@@ -17,6 +19,8 @@ const KEEPERS: [&str; 2] = [INIT, "apptainer-agent"];
 
 /// What Apptainer calls its first process in a PID namespace.
 const INIT: &str = "appinit";
+/// What Apptainer calls the first process of a container, where that is one of its own.
+const APPINIT: &str = "appinit";
 
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
@@ -41,6 +45,27 @@ impl Processes {
             master,
             master_pid: record.master,
         }))
+    }
+
+    /// Those of a single process, which is both.
+    #[cfg(test)]
+    pub(super) fn of_test(pid: Pid) -> io::Result<Self> {
+        Ok(Self {
+            payload: PidFd::open(pid)?,
+            payload_pid: pid,
+            master: PidFd::open(pid)?,
+            master_pid: pid,
+        })
+    }
+
+    /// The same, held once more.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            payload: self.payload.try_clone()?,
+            payload_pid: self.payload_pid,
+            master: self.master.try_clone()?,
+            master_pid: self.master_pid,
+        })
     }
 
     pub(super) fn payload_pid(&self) -> Pid {
@@ -170,6 +195,47 @@ impl Processes {
         Ok(first.into_iter().chain(tree.into_members()).collect())
     }
 
+    /// What runs in the container now, held, with what has joined it by `apptainer exec` and is
+    /// below another process on the host. Reads the table of processes.
+    pub(super) fn inhabitants(&self) -> io::Result<Vec<Member>> {
+        let mut inhabitants = self.members()?;
+        let Some(namespace) = pid_namespace(self.payload_pid) else {
+            return Ok(inhabitants);
+        };
+        // Without one of its own, everybody would be in it.
+        if self.payload.has_ended()? || pid_namespace(own_pid()) == Some(namespace.clone()) {
+            return Ok(inhabitants);
+        }
+        let mut known: HashSet<Pid> = inhabitants.iter().map(|one| one.process.pid).collect();
+        let mut joined = Process::all()?;
+        joined.retain(|process| {
+            !known.contains(&process.pid)
+                && process.state != State::Zombie
+                && pid_namespace(process.pid).as_ref() == Some(&namespace)
+        });
+        let all_joined: HashSet<Pid> = joined.iter().map(|process| process.pid).collect();
+        for process in joined {
+            // What is below another of them is found with that one.
+            if all_joined.contains(&process.parent) {
+                continue;
+            }
+            let below = Tree::below(process.pid)?.into_members();
+            let new = hold(process)?.into_iter().chain(below);
+            inhabitants.extend(new.filter(|member| known.insert(member.process.pid)));
+        }
+        Ok(inhabitants)
+    }
+
+    /// What of it stands still while it is paused: not Apptainer's first process, which takes a
+    /// `SIGCONT` for its end, and does nothing but wait.
+    pub(super) fn members_to_halt(&self) -> io::Result<Vec<Member>> {
+        let mut members = self.inhabitants()?;
+        members.retain(|member| {
+            member.process.pid != self.payload_pid || member.process.name != APPINIT
+        });
+        Ok(members)
+    }
+
     /// What is in the master's session, held: the FUSE programs that serve the
     /// container are, and a master that is killed leaves them.
     fn session(&self) -> io::Result<Vec<Member>> {
@@ -181,6 +247,26 @@ impl Processes {
         let is_in = |member: &Member| member.process.session == self.master_pid;
         Ok(tree.into_members().into_iter().filter(is_in).collect())
     }
+}
+
+/// The process, held; `None` when it has ended.
+fn hold(process: Process) -> io::Result<Option<Member>> {
+    let Ok(pidfd) = PidFd::open(process.pid) else {
+        return Ok(None);
+    };
+    // The pid may have passed to another process since it was read.
+    let still = Process::read(process.pid)?;
+    let is_same = still.is_some_and(|now| now.started == process.started);
+    Ok(is_same.then_some(Member { process, pidfd }))
+}
+
+/// `None` for what has ended, and for what the caller may not look at.
+fn pid_namespace(pid: Pid) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
+}
+
+fn own_pid() -> Pid {
+    nix::unistd::getpid().as_raw()
 }
 
 fn sweep(session: &[Member]) -> io::Result<()> {

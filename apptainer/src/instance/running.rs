@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apptainer_sys::cgroup::Cgroup;
 use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
 use super::list::found;
 use super::logs::ReadLogs;
+use super::limits::LimitError;
+use super::pause::Pause;
 use super::processes::Processes;
 use super::remains::{Naming, Remains};
 use crate::container::Settings;
@@ -35,6 +38,8 @@ pub struct Instance {
     /// Whether it is to be killed when this is dropped.
     is_ours: bool,
     pub(super) slot: Arc<Slot>,
+    /// What was paused.
+    paused: Arc<Pause>,
     is_over: bool,
 }
 
@@ -66,6 +71,8 @@ impl Instance {
             log_starts,
             slot: Arc::new(Slot::new(place)),
             is_ours: true,
+            paused: Arc::default(),
+            is_over: false,
         }
     }
 
@@ -133,6 +140,33 @@ impl Instance {
         }
     }
 
+    pub(super) fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    pub(super) fn paused(&self) -> &Arc<Pause> {
+        &self.paused
+    }
+
+    /// The cgroup that Apptainer made for it, if it did, where it is not that of others too.
+    pub(super) fn own_group(&self) -> Result<Option<Cgroup>, InstanceError> {
+        let record = self.records.read(&self.name)?;
+        if !record.is_some_and(|record| record.has_cgroup && record.pid == self.pid()) {
+            return Ok(None);
+        }
+        let groups = Cgroup::of_process(self.pid())
+            .and_then(|theirs| Ok(theirs.apart_from(&Cgroup::current()?)));
+        groups.map_err(|error| self.limit_error("find the cgroup of", error.into()))
+    }
+
+    pub(super) fn limit_error(&self, doing: &'static str, source: LimitError) -> InstanceError {
+        InstanceError::Limit {
+            doing,
+            name: self.name.clone(),
+            source,
+        }
+    }
+
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
     }
@@ -160,6 +194,10 @@ impl Instance {
 
     /// The same with another grace.
     pub async fn stop_within(mut self, grace: Duration) -> Result<(), InstanceError> {
+        // What stands still obeys nobody; what cannot go on is killed in the end.
+        if let Err(error) = self.resume().await {
+            tracing::warn!(%error, "cannot let it go on to stop it");
+        }
         let is_gone = self.processes.end(grace).await;
         let is_gone = is_gone.map_err(|source| InstanceError::Io {
             doing: "stop",
@@ -185,6 +223,10 @@ impl Drop for Instance {
         }
         if let Err(error) = self.processes.kill() {
             tracing::warn!(%error, name = self.name, "cannot kill a dropped instance");
+        }
+        // Only then does what is frozen end.
+        if let Err(error) = self.paused.resume() {
+            tracing::warn!(%error, name = self.name, "cannot resume a dropped instance");
         }
         self.remains.clear_logs();
     }

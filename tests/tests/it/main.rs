@@ -22,6 +22,7 @@ mod instance;
 mod instance_failures;
 mod kill;
 mod logs;
+mod limits;
 mod lying_registry;
 mod output;
 mod registry_trouble;

@@ -1,8 +1,33 @@
-//! What an instance may use of the machine.
+//! What an instance may use of the machine, and what holds it to that.
+//!
+//! A cgroup does where one can be had: for root, and for a user to whom one is delegated.
+//! Elsewhere each limit has the next best means, or none, which is then an error before
+//! anything is started.
 
-use serde::{Deserialize, Serialize};
+mod affinity;
+mod enclosure;
+mod error;
+mod findings;
+mod groups;
+mod kills;
+mod mechanism;
+mod record;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod watchdog;
 
-/// What an instance may use of the machine.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Limits {}
+pub use error::LimitError;
+pub use mechanism::{Mechanism, Mechanisms};
+pub use settings::Limits;
+
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "what supervises instances comes to use them")
+)]
+pub(in crate::instance) use {
+    enclosure::{Enclosure, EnclosureEvent},
+    record::EnclosureRecord,
+    watchdog::Exceeded,
+};

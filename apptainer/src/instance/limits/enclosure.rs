@@ -1,0 +1,357 @@
+//! What is around an instance to hold it to its limits.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use apptainer_sys::cgroup::{self, Cgroup};
+use apptainer_sys::process::{Member, Placement};
+
+use super::groups::Groups;
+use super::kills::Kills;
+use super::mechanism::Available;
+use super::record::{Before, EnclosureRecord, Known};
+use super::watchdog::{Exceeded, Watchdog, Watched};
+use super::{LimitError, Limits, Mechanism, Mechanisms, affinity, threads};
+use crate::blocking::blocking;
+use crate::exec::Resource;
+use crate::instance::pause::Pause;
+use crate::instance::processes::Processes;
+use crate::instance::stats::Stats;
+
+/// What is around an instance to hold it to its limits, to pause it and to count what it uses.
+///
+/// [Prepared](Self::prepare) before the start, it is given the [processes](Self::adopt) when
+/// Apptainer has started them and the payload does not run yet, [watches](Self::next_event)
+/// while it does, and is [removed](Self::remove) when all is over.
+#[derive(Debug)]
+pub(in crate::instance) struct Enclosure {
+    limits: Limits,
+    mechanisms: Mechanisms,
+    groups: Option<Groups>,
+    before: Before,
+    kills: Option<Kills>,
+    watchdog: Option<Watchdog>,
+    paused: Arc<Pause>,
+}
+
+/// What happens around an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::instance) enum EnclosureEvent {
+    /// The kernel killed so many processes of it for want of memory.
+    OutOfMemory { kills: u64 },
+    /// The watchdog killed all that the instance ran.
+    Exceeded(Exceeded),
+}
+
+/// What would keep each limit.
+pub(super) fn probe() -> Result<Mechanisms, LimitError> {
+    let all = Limits::new().cpuset_cpus("0");
+    let groups = Groups::make("probe", &all.controllers())?;
+    let available = Available::of(groups.as_ref().map(|groups| &groups.payload));
+    let removed = groups.map_or(Ok(()), |groups| groups.remove());
+    let mechanisms = available?.mechanisms();
+    removed?;
+    Ok(mechanisms)
+}
+
+impl Enclosure {
+    /// Makes what can be made before the start, with the limits set. Fails for a limit that
+    /// nothing keeps here, and leaves nothing then.
+    pub(in crate::instance) fn prepare(limits: &Limits, name: &str) -> Result<Self, LimitError> {
+        if let Some((field, problem)) = limits.findings().into_iter().next() {
+            return Err(LimitError::Invalid { field, problem });
+        }
+        Self::within(Groups::make(name, &limits.controllers())?, limits)
+    }
+
+    /// The same in these groups, or without any.
+    pub(super) fn within(groups: Option<Groups>, limits: &Limits) -> Result<Self, LimitError> {
+        match Self::limited(limits, groups.as_ref()) {
+            Ok(mechanisms) => Ok(Self::new(
+                limits.clone(),
+                mechanisms,
+                groups,
+                Before::default(),
+            )),
+            Err(error) => {
+                if let Some(groups) = groups {
+                    let _ = groups.remove();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn limited(limits: &Limits, groups: Option<&Groups>) -> Result<Mechanisms, LimitError> {
+        let payload = groups.map(|groups| &groups.payload);
+        let mechanisms = Available::of(payload)?.keeping(limits)?;
+        if let Some(payload) = payload {
+            payload.limit(&limits.for_group(&mechanisms)?)?;
+        }
+        let (cpus, cpuset) = uses_affinity(&mechanisms);
+        affinity::choose(limits, cpus, cpuset)?;
+        Ok(mechanisms)
+    }
+
+    fn new(limits: Limits, mechanisms: Mechanisms, groups: Option<Groups>, before: Before) -> Self {
+        Self {
+            limits,
+            mechanisms,
+            groups,
+            before,
+            kills: None,
+            watchdog: None,
+            paused: Arc::default(),
+        }
+    }
+
+    /// Where `apptainer instance start` is to begin.
+    pub(in crate::instance) fn placement(&self) -> Result<Option<Placement>, LimitError> {
+        let groups = self.groups.as_ref();
+        let placement = groups.map(|groups| groups.programs.placement());
+        Ok(placement.transpose()?)
+    }
+
+    /// Takes in what Apptainer has started, wherever it has put it, and begins to watch. The
+    /// payload must not run yet: what it has started by then may not be limited. Needs a
+    /// runtime.
+    pub(in crate::instance) fn adopt(&mut self, processes: &Processes) -> Result<(), LimitError> {
+        let members = match &self.groups {
+            Some(groups) => move_all(&groups.payload, processes)?,
+            None => members(processes)?,
+        };
+        self.count_before(processes, &members)
+            .map_err(LimitError::processes("look at"))?;
+        if let (Some(groups), Some(most), Some(Mechanism::Cgroup(_))) =
+            (&self.groups, self.limits.pids, self.mechanisms.pids)
+        {
+            let most = most.saturating_add(self.before.threads);
+            groups.payload.limit(&cgroup::Limits::new().pids(most))?;
+        }
+        let (cpus, cpuset) = uses_affinity(&self.mechanisms);
+        if let Some(cpus) = affinity::choose(&self.limits, cpus, cpuset)? {
+            affinity::set(&cpus, &members).map_err(LimitError::processes("choose the CPUs of"))?;
+        }
+        self.watch(processes)
+    }
+
+    fn count_before(&mut self, processes: &Processes, members: &[Member]) -> io::Result<()> {
+        self.before = Before::default();
+        for member in members {
+            self.before.processes.push(Known::of(&member.process));
+            self.before.threads += threads::of(member.process.pid)?;
+        }
+        if self.mechanisms.pids == Some(Mechanism::ResourceLimit) {
+            self.before.counted = threads::in_namespace_of(processes.payload_pid())?;
+            if self.before.counted.is_none() {
+                self.mechanisms.pids = Some(Mechanism::Watchdog);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to watch what was [adopted](Self::adopt), now or before it was
+    /// [recovered](Self::recover). Needs a runtime.
+    pub(in crate::instance) fn watch(&mut self, processes: &Processes) -> Result<(), LimitError> {
+        if let Some(groups) = &self.groups {
+            self.kills = Some(Kills::of(&groups.payload)?);
+        }
+        let by_watchdog = |kept: Option<Mechanism>, most: Option<u64>| {
+            most.filter(|_| kept == Some(Mechanism::Watchdog))
+        };
+        let memory = by_watchdog(self.mechanisms.memory, self.limits.memory);
+        let threads = by_watchdog(self.mechanisms.pids, self.limits.pids);
+        if memory.is_some() || threads.is_some() {
+            let processes = processes.try_clone();
+            self.watchdog = Some(Watchdog::start(Watched {
+                processes: Arc::new(processes.map_err(LimitError::processes("hold"))?),
+                before: self.before.processes.iter().copied().collect(),
+                memory,
+                threads,
+            }));
+        }
+        Ok(())
+    }
+
+    /// The limits of each process, soft and hard, for the payload's command. Known once the
+    /// instance was [adopted](Self::adopt).
+    pub(in crate::instance) fn rlimits(&self) -> Vec<(Resource, u64, u64)> {
+        let mut limits = self.limits.resources.clone();
+        if let (Some(pids), Some(before)) = (self.limits.pids, self.before.counted) {
+            let most = pids.saturating_add(before);
+            let lower = |set: &mut u64| *set = most.min(*set);
+            limits
+                .entry(Resource::Processes)
+                .and_modify(lower)
+                .or_insert(most);
+        }
+        let both = |(resource, most)| (resource, most, most);
+        limits.into_iter().map(both).collect()
+    }
+
+    /// What keeps each limit.
+    pub(in crate::instance) fn mechanisms(&self) -> &Mechanisms {
+        &self.mechanisms
+    }
+
+    /// What happens next. Waits for ever where nothing tells. Cancel safe.
+    pub(in crate::instance) async fn next_event(&mut self) -> EnclosureEvent {
+        let Self {
+            kills, watchdog, ..
+        } = self;
+        let killed = async {
+            match kills {
+                Some(kills) => kills.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let exceeded = async {
+            match watchdog {
+                Some(watchdog) => watchdog.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            kills = killed => EnclosureEvent::OutOfMemory { kills },
+            exceeded = exceeded => EnclosureEvent::Exceeded(exceeded),
+        }
+    }
+
+    /// What the instance uses.
+    pub(in crate::instance) async fn stats(
+        &self,
+        processes: &Processes,
+    ) -> Result<Stats, LimitError> {
+        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let members = members(processes)?;
+        let mut stats = blocking(move || Stats::of(group.as_ref(), &members)).await?;
+        stats.memory.limit = stats.memory.limit.or(self.limits.memory);
+        let most = self.limits.pids;
+        let most = most.map(|most| most.saturating_add(self.before.threads));
+        stats.pids.limit = stats.pids.limit.or(most);
+        Ok(stats)
+    }
+
+    /// Halts all that runs in the container, and says how. What Apptainer runs outside of it
+    /// goes on. It must be [resumed](Self::resume) before it is told to end; version 1's
+    /// freezer keeps it even from being killed other than by [`kill`](Self::kill).
+    /// Dropping the future does not keep it from being halted.
+    pub(in crate::instance) async fn pause(
+        &self,
+        processes: &Processes,
+    ) -> Result<Mechanism, LimitError> {
+        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let processes = processes
+            .try_clone()
+            .map_err(LimitError::processes("hold"))?;
+        let paused = Arc::clone(&self.paused);
+        blocking(move || paused.halt(group.as_ref(), &processes)).await
+    }
+
+    /// Lets it go on; that it does already is no error. What somebody else has paused, who is
+    /// gone, it lets go on as well.
+    pub(in crate::instance) async fn resume(
+        &self,
+        processes: &Processes,
+    ) -> Result<(), LimitError> {
+        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let processes = processes
+            .try_clone()
+            .map_err(LimitError::processes("hold"))?;
+        let paused = Arc::clone(&self.paused);
+        blocking(move || paused.resume_all(group.as_ref(), &processes)).await
+    }
+
+    /// Kills all that is in the groups, what has lost its parents too, and waits until it has
+    /// ended; says whether there are groups.
+    pub(in crate::instance) async fn kill(&self) -> Result<bool, LimitError> {
+        let Some(groups) = self.groups.clone() else {
+            return Ok(false);
+        };
+        blocking(move || groups.kill()).await?;
+        Ok(true)
+    }
+
+    /// Takes it away, once nothing is in it, for which it waits a while.
+    pub(in crate::instance) async fn remove(self) -> Result<(), LimitError> {
+        if let Some(groups) = self.groups {
+            blocking(move || groups.remove()).await?;
+        }
+        Ok(())
+    }
+
+    /// It, as data: complete once the instance was [adopted](Self::adopt).
+    pub(in crate::instance) fn record(&self) -> EnclosureRecord {
+        EnclosureRecord {
+            limits: self.limits.clone(),
+            mechanisms: self.mechanisms.clone(),
+            groups: self.groups.clone(),
+            before: self.before.clone(),
+        }
+    }
+
+    /// What somebody left around an instance; `None` when it is gone. To be
+    /// [watched](Self::watch) then.
+    pub(in crate::instance) fn recover(record: EnclosureRecord) -> Option<Self> {
+        let groups = record.groups;
+        if groups.as_ref().is_some_and(|groups| !groups.are_there()) {
+            return None;
+        }
+        Some(Self::new(
+            record.limits,
+            record.mechanisms,
+            groups,
+            record.before,
+        ))
+    }
+}
+
+/// Whether CPUs, and a set of them, are kept by affinity.
+fn uses_affinity(mechanisms: &Mechanisms) -> (bool, bool) {
+    let by_affinity = |kept| kept == Some(Mechanism::Affinity);
+    (
+        by_affinity(mechanisms.cpus),
+        by_affinity(mechanisms.cpuset_cpus),
+    )
+}
+
+fn members(processes: &Processes) -> Result<Vec<Member>, LimitError> {
+    let members = processes.members();
+    members.map_err(LimitError::processes("find"))
+}
+
+/// Moves all that is in the container to a group, wherever it was, and looks again until
+/// nothing else is there.
+fn move_all(group: &Cgroup, processes: &Processes) -> Result<Vec<Member>, LimitError> {
+    const ROUNDS: usize = 64;
+    let mut moved = HashSet::new();
+    for _ in 0..ROUNDS {
+        let members = members(processes)?;
+        let mut is_new = false;
+        for member in &members {
+            if moved.insert(Known::of(&member.process)) {
+                is_new = true;
+                add(group, member)?;
+            }
+        }
+        if !is_new {
+            return Ok(members);
+        }
+    }
+    Err(LimitError::processes("catch")(
+        io::ErrorKind::ResourceBusy.into(),
+    ))
+}
+
+fn add(group: &Cgroup, member: &Member) -> Result<(), LimitError> {
+    let has_ended = || member.pidfd.has_ended();
+    if has_ended().map_err(LimitError::processes("look at"))? {
+        return Ok(());
+    }
+    match group.add(member.process.pid) {
+        // In the meantime.
+        Err(_) if has_ended().is_ok_and(|has_ended| has_ended) => Ok(()),
+        added => Ok(added?),
+    }
+}
