@@ -36,7 +36,6 @@ pub use stdio::Stdio;
 pub use stream::{Chunk, OutputStream, Source};
 pub use terminal::{ChildTerminal, TerminalReader, TerminalWriter};
 
-pub(crate) use link::{Resident, Slot, resident_program};
 pub(crate) use lines::take_line;
-pub(crate) use link::Slot;
+pub(crate) use link::{Resident, Slot, resident_program};
 pub(crate) use place::{Place, Way};

@@ -137,6 +137,7 @@ pub enum InstanceError {
     NotPrivate {
         /// The folder.
         path: PathBuf,
+    },
     /// The instance could not be limited, paused or counted.
     #[error("{doing} the instance {name}: {source}")]
     Limit {

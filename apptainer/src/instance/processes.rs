@@ -19,8 +19,6 @@ const KEEPERS: [&str; 2] = [INIT, "apptainer-agent"];
 
 /// What Apptainer calls its first process in a PID namespace.
 const INIT: &str = "appinit";
-/// What Apptainer calls the first process of a container, where that is one of its own.
-const APPINIT: &str = "appinit";
 
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
@@ -108,9 +106,13 @@ impl Processes {
         };
         let main = first.or_else(child);
         main.map(|main| Ended::of(&main.pidfd)).transpose()
+    }
+
     /// Whether the first process in the container has ended, and its pid may be another's.
     pub(super) fn has_payload_ended(&self) -> io::Result<bool> {
         self.payload.has_ended()
+    }
+
     /// The process that ends last.
     pub(super) fn last(&self) -> &PidFd {
         &self.master
@@ -230,9 +232,8 @@ impl Processes {
     /// `SIGCONT` for its end, and does nothing but wait.
     pub(super) fn members_to_halt(&self) -> io::Result<Vec<Member>> {
         let mut members = self.inhabitants()?;
-        members.retain(|member| {
-            member.process.pid != self.payload_pid || member.process.name != APPINIT
-        });
+        members
+            .retain(|member| member.process.pid != self.payload_pid || member.process.name != INIT);
         Ok(members)
     }
 

@@ -10,9 +10,9 @@ use apptainer_sys::process::Pid;
 use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
+use super::limits::LimitError;
 use super::list::found;
 use super::logs::ReadLogs;
-use super::limits::LimitError;
 use super::pause::Pause;
 use super::processes::Processes;
 use super::remains::{Naming, Remains};
@@ -34,13 +34,11 @@ pub struct Instance {
     /// How much earlier ones of its name had written.
     log_starts: [u64; 2],
     /// The agent in it, started by the first command.
-    slot: Arc<Slot>,
-    /// Whether it is to be killed when this is dropped.
-    is_ours: bool,
     pub(super) slot: Arc<Slot>,
     /// What was paused.
     paused: Arc<Pause>,
-    is_over: bool,
+    /// Whether it is to be killed when this is dropped.
+    is_ours: bool,
 }
 
 /// How long an instance may take to obey `SIGTERM`, unless the caller says.
@@ -70,9 +68,8 @@ impl Instance {
             remains,
             log_starts,
             slot: Arc::new(Slot::new(place)),
-            is_ours: true,
             paused: Arc::default(),
-            is_over: false,
+            is_ours: true,
         }
     }
 
@@ -98,8 +95,15 @@ impl Instance {
         let name = name.as_ref();
         let (records, processes) = found(client, name).await?;
         let remains = Remains::new(records.clone(), name, Naming::Given);
-        let settings = Settings::default();
-        let mut instance = Self::new(client, settings, name, processes, records, remains);
+        let mut instance = Self::new(
+            client,
+            Settings::default(),
+            name,
+            processes,
+            records,
+            remains,
+            [0; 2],
+        );
         instance.is_ours = false;
         Ok(instance)
     }

@@ -89,9 +89,7 @@ impl Container {
                 starting.finish();
                 let settings = self.settings.for_joining();
                 return Ok(Instance::new(
-                    client, settings, name, processes, records, remains,
-                return Ok(Instance::new(
-                    self, name, processes, records, remains, log_starts,
+                    client, settings, name, processes, records, remains, log_starts,
                 ));
             }
             InstanceError::EndedAtOnce {
