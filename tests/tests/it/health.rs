@@ -129,14 +129,14 @@ async fn somebody_elses_server_at_the_port_does_not_count() {
     let reserved = Reserved::new();
     let port = reserved.number();
     let other = container.start().await.unwrap();
-    let served = serve(&other, &["httpd", "-f", "-p", &port.to_string()]).await;
+    let theirs = serve(&other, &["httpd", "-f", "-p", &port.to_string()]).await;
     until_well(&other, &tcp(port)).await;
     let failure = failure(&instance, &tcp(port)).await;
     assert!(
         matches!(failure, ProbeFailure::ListenedToByAnother { .. }),
         "{failure:?}"
     );
-    drop(served);
+    drop(theirs);
     other.stop().await.unwrap();
     instance.stop().await.unwrap();
     world.finish();

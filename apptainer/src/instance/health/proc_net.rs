@@ -1,7 +1,7 @@
 //! The kernel's tables of TCP sockets: `/proc/PID/net/tcp` and `tcp6`.
 //!
-//! Source: Linux's Documentation/networking/proc_net_tcp.rst, and `get_tcp4_sock` and
-//! `get_tcp6_sock` in its net/ipv4 and net/ipv6.
+//! Source: Linux's `Documentation/networking/proc_net_tcp.rst`, and `get_tcp4_sock` and
+//! `get_tcp6_sock` in its `net/ipv4` and `net/ipv6`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -50,7 +50,7 @@ fn parse(table: &str) -> Vec<Socket> {
 }
 
 fn parse_line(line: &str) -> Option<Socket> {
-    /// `TCP_LISTEN` in net/tcp_states.h.
+    /// `TCP_LISTEN` in `net/tcp_states.h`.
     const LISTEN: &str = "0A";
     // sl local remote st tx:rx tr:when retrnsmt uid timeout inode
     let mut fields = line.split_ascii_whitespace();
@@ -87,6 +87,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
 
     use super::*;
 
@@ -153,7 +154,6 @@ mod tests {
                 .unwrap();
             assert_eq!(found.address, address.ip());
             assert!(found.is_listening);
-            use std::os::fd::AsRawFd;
             let link = std::fs::read_link(format!("/proc/self/fd/{}", server.as_raw_fd()));
             assert_eq!(
                 link.unwrap().to_str().unwrap(),

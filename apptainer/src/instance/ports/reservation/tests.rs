@@ -75,8 +75,8 @@ fn a_server_that_sets_reuseaddr_listens_at_a_reserved_port() {
             Err(error) => panic!("{address}: {error}"),
         };
         let mut client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
-        let (mut served, _) = server.accept().unwrap();
-        io::Write::write_all(&mut served, b"!").unwrap();
+        let (mut accepted, _) = server.accept().unwrap();
+        io::Write::write_all(&mut accepted, b"!").unwrap();
         let mut answer = [0];
         io::Read::read_exact(&mut client, &mut answer).unwrap();
         assert_eq!(&answer, b"!");
