@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 /// What `NAME.out.rotation` says. It is written in place, in one write, by whoever holds the
 /// file's lock; who reads the log holds it shared meanwhile.
 ///
-/// 48 bytes, numbers little-endian: `aptrlog1`, the base, the cut (0 when nothing is being done),
-/// where the marker is, the marker.
+/// 56 bytes, numbers little-endian: `aptrlog1`, the base, the phase (0: nothing is being done; 1:
+/// the marker may have been written; 2: it has been), the cut, where the marker is, the marker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Record {
     /// How many bytes have been rotated away.
@@ -22,6 +22,15 @@ pub(super) struct Pending {
     /// How many bytes are to be taken from the log's beginning; `NAME.out.next` has them.
     pub(super) cut: u64,
     pub(super) marker: Marker,
+    /// Whether the marker has been written for certain: nothing is taken away before.
+    pub(super) is_marked: bool,
+}
+
+impl Pending {
+    /// Whether those bytes are still in the log.
+    pub(super) fn is_in(&self, log: &File) -> io::Result<bool> {
+        Ok(!self.is_marked || self.marker.is_in(log)?)
+    }
 }
 
 /// Bytes that are written over some of those that are to be taken away: they are in the log
@@ -33,7 +42,12 @@ pub(super) struct Marker {
 }
 
 const MAGIC: [u8; 8] = *b"aptrlog1";
-const LENGTH: usize = 48;
+const LENGTH: usize = 56;
+
+// Phases.
+const NOTHING: u64 = 0;
+const MARKING: u64 = 1;
+const MARKED: u64 = 2;
 
 impl Record {
     /// What a file says; that nothing was done yet, if it is empty.
@@ -57,16 +71,26 @@ impl Record {
     fn from_bytes(bytes: &[u8; LENGTH]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk()?;
         let (base, rest) = rest.split_first_chunk()?;
+        let (phase, rest) = rest.split_first_chunk()?;
         let (cut, rest) = rest.split_first_chunk()?;
         let (at, rest) = rest.split_first_chunk()?;
-        let marker = Marker {
-            at: u64::from_le_bytes(*at),
-            bytes: *rest.first_chunk()?,
+        let pending = |is_marked| Pending {
+            cut: u64::from_le_bytes(*cut),
+            marker: Marker {
+                at: u64::from_le_bytes(*at),
+                bytes: *rest.first_chunk().expect("what is left is the marker"),
+            },
+            is_marked,
         };
-        let cut = u64::from_le_bytes(*cut);
+        let pending = match u64::from_le_bytes(*phase) {
+            NOTHING => None,
+            MARKING => Some(pending(false)),
+            MARKED => Some(pending(true)),
+            _ => return None,
+        };
         (*magic == MAGIC).then_some(Self {
             base: u64::from_le_bytes(*base),
-            pending: (cut > 0).then_some(Pending { cut, marker }),
+            pending,
         })
     }
 
@@ -74,10 +98,12 @@ impl Record {
         let mut bytes = [0; LENGTH];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..16].copy_from_slice(&self.base.to_le_bytes());
-        if let Some(Pending { cut, marker }) = self.pending {
-            bytes[16..24].copy_from_slice(&cut.to_le_bytes());
-            bytes[24..32].copy_from_slice(&marker.at.to_le_bytes());
-            bytes[32..].copy_from_slice(&marker.bytes);
+        if let Some(pending) = self.pending {
+            let phase = if pending.is_marked { MARKED } else { MARKING };
+            bytes[16..24].copy_from_slice(&phase.to_le_bytes());
+            bytes[24..32].copy_from_slice(&pending.cut.to_le_bytes());
+            bytes[32..40].copy_from_slice(&pending.marker.at.to_le_bytes());
+            bytes[40..].copy_from_slice(&pending.marker.bytes);
         }
         bytes
     }
@@ -120,8 +146,12 @@ mod tests {
     fn what_is_written_is_read() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(Record::read(&file).unwrap(), Record::default());
-        let marker = Marker::new(4080);
-        for pending in [None, Some(Pending { cut: 4096, marker })] {
+        let pending = |is_marked| Pending {
+            cut: 4096,
+            marker: Marker::new(4080),
+            is_marked,
+        };
+        for pending in [None, Some(pending(false)), Some(pending(true))] {
             let record = Record { base: 7, pending };
             record.write(&file).unwrap();
             assert_eq!(Record::read(&file).unwrap(), record);

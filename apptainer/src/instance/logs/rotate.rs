@@ -104,7 +104,7 @@ fn prepare(turn: &Turn, way: Way, max_size: u64) -> io::Result<Prepared> {
             let _excluded = turn.exclude()?;
             // It may have more, if that could not be finished by halting.
             turn.copy(pending.cut, pending.cut)?;
-            turn.collapse(pending)?;
+            turn.collapse(turn.mark(pending)?)?;
             turn.finish()?;
         }
         (None, Way::Collapse(block)) => {
@@ -113,7 +113,8 @@ fn prepare(turn: &Turn, way: Way, max_size: u64) -> io::Result<Prepared> {
             };
             turn.copy(0, cut)?;
             let _excluded = turn.exclude()?;
-            turn.collapse(turn.begin(cut)?)?;
+            let pending = turn.announce(cut)?;
+            turn.collapse(turn.mark(pending)?)?;
             turn.finish()?;
         }
         (Some(_), Way::Halt) => return Ok(Prepared::ToHalt),
@@ -143,8 +144,8 @@ fn while_halted(turn: &Turn) -> io::Result<()> {
     } else {
         let cut = turn.line_cut()?;
         turn.copy(turn.copied()?.min(cut), cut)?;
-        turn.begin(cut)?
+        turn.announce(cut)?
     };
-    turn.truncate(pending)?;
+    turn.truncate(turn.mark(pending)?)?;
     turn.finish()
 }

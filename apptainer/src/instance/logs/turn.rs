@@ -1,15 +1,15 @@
 //! One rotation of a log, step by step.
 //!
 //! 1. [`copy`](Turn::copy): the log's beginning is in `NAME.out.next`, on disk.
-//! 2. [`begin`](Turn::begin): the record says how much that is, and a marker stands over some
-//!    of it in the log. From here on readers wait.
-//! 3. [`collapse`](Turn::collapse) or [`truncate`](Turn::truncate) takes it out of the log,
+//! 2. [`announce`](Turn::announce): the record says how much that is. From here on readers wait.
+//! 3. [`mark`](Turn::mark): a marker stands over some of it in the log, and the record says so.
+//! 4. [`collapse`](Turn::collapse) or [`truncate`](Turn::truncate) takes it out of the log,
 //!    and the marker with it.
-//! 4. [`finish`](Turn::finish): what was rotated earlier moves up, `NAME.out.next` becomes
+//! 5. [`finish`](Turn::finish): what was rotated earlier moves up, `NAME.out.next` becomes
 //!    `NAME.out.1`, and the record says so.
 //!
-//! Killed between any two, the next turn goes on from there: before the second nothing has
-//! happened, and then the marker tells whether the third has. Readers can tell as well, so that
+//! Killed at any moment, the next turn goes on from there: before the second step nothing has
+//! happened, and after the third the marker tells whether the fourth has. Readers can tell as well, so that
 //! to them no byte is ever missing or there twice.
 
 use std::fs::{self, File, TryLockError};
@@ -74,7 +74,7 @@ impl Turn {
 
     /// Whether that has still to be taken out of the log.
     pub(super) fn is_in_log(&self, pending: Pending) -> io::Result<bool> {
-        pending.marker.is_in(&self.log)
+        pending.is_in(&self.log)
     }
 
     pub(super) fn length(&self) -> io::Result<u64> {
@@ -138,17 +138,33 @@ impl Turn {
     }
 
     /// Says that the first `cut` bytes are to be taken out.
-    pub(super) fn begin(&self, cut: u64) -> io::Result<Pending> {
+    pub(super) fn announce(&self, cut: u64) -> io::Result<Pending> {
         if cut < Marker::LENGTH as u64 || self.length()? < cut {
             return Err(shortened());
         }
         let mut record = Record::read(&self.record)?;
         self.copy_times(record.base + cut)?;
         let marker = Marker::new(cut - Marker::LENGTH as u64);
-        let pending = Pending { cut, marker };
+        let pending = Pending {
+            cut,
+            marker,
+            is_marked: false,
+        };
         record.pending = Some(pending);
         record.write(&self.record)?;
-        marker.write(&self.log)?;
+        Ok(pending)
+    }
+
+    /// Marks what is in the log, and is to be taken out.
+    pub(super) fn mark(&self, mut pending: Pending) -> io::Result<Pending> {
+        pending.marker.write(&self.log)?;
+        pending.is_marked = true;
+        let record = Record::read(&self.record)?;
+        Record {
+            pending: Some(pending),
+            ..record
+        }
+        .write(&self.record)?;
         Ok(pending)
     }
 

@@ -42,7 +42,7 @@ impl<'a> View<'a> {
         let length = log.map(File::metadata).transpose()?;
         let length = length.map_or(0, |found| found.len());
         let (start, offset) = match (record.pending, log) {
-            (Some(pending), Some(log)) if pending.marker.is_in(log)? => {
+            (Some(pending), Some(log)) if pending.is_in(log)? => {
                 (record.base + pending.cut, pending.cut)
             }
             (Some(pending), _) => (record.base + pending.cut, 0),

@@ -17,6 +17,8 @@ enum Step {
     Began,
     Copied,
     Excluded,
+    Announced,
+    HalfMarked,
     Marked,
     /// Only where writers are halted: what is left is at the beginning, and at the end.
     Moved,
@@ -28,10 +30,12 @@ enum Step {
     Finished,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     Step::Began,
     Step::Copied,
     Step::Excluded,
+    Step::Announced,
+    Step::HalfMarked,
     Step::Marked,
     Step::Moved,
     Step::Taken,
@@ -63,7 +67,16 @@ fn turn_until(logs: &Logs, step: Step, collapses: bool) {
     if step == Step::Excluded {
         return;
     }
-    let pending = turn.begin(cut).unwrap();
+    let pending = turn.announce(cut).unwrap();
+    if step == Step::Announced {
+        return;
+    }
+    if step == Step::HalfMarked {
+        // The record does not say so yet.
+        let log = File::options().write(true).open(files.log()).unwrap();
+        return pending.marker.write(&log).unwrap();
+    }
+    let pending = turn.mark(pending).unwrap();
     if step == Step::Marked {
         return;
     }
