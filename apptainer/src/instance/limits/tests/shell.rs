@@ -73,6 +73,8 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        // So that it starts nothing more.
+        self.child.signal(Signal::STOP).unwrap();
         let tree = Tree::halted_below(self.child.pid()).unwrap();
         for member in tree.members() {
             member.pidfd.signal(Signal::KILL).unwrap();
