@@ -117,23 +117,46 @@ impl Enclosure {
     /// payload must not run yet: what it has started by then may not be limited. Needs a
     /// runtime.
     pub(in crate::instance) fn adopt(&mut self, processes: &Processes) -> Result<(), LimitError> {
-        let members = match &self.groups {
-            Some(groups) => move_all(&groups.payload, processes)?,
-            None => members(processes)?,
-        };
+        let members = self.take_in(processes)?;
         self.count_before(processes, &members)
             .map_err(LimitError::processes("look at"))?;
-        if let (Some(groups), Some(most), Some(Mechanism::Cgroup(_))) =
-            (&self.groups, self.limits.pids, self.mechanisms.pids)
+        if let (Some(payload), Some(most), Some(Mechanism::Cgroup(_))) =
+            (self.payload(), self.limits.pids, self.mechanisms.pids)
         {
             let most = most.saturating_add(self.before.threads);
-            groups.payload.limit(&cgroup::Limits::new().pids(most))?;
+            payload.limit(&cgroup::Limits::new().pids(most))?;
         }
         let (cpus, cpuset) = uses_affinity(&self.mechanisms);
         if let Some(cpus) = affinity::choose(&self.limits, cpus, cpuset)? {
             affinity::set(&cpus, &members).map_err(LimitError::processes("choose the CPUs of"))?;
         }
         self.watch(processes)
+    }
+
+    /// Moves what is in the container to the group for it. Where that is refused, and no limit
+    /// hangs on it, the group is not used.
+    fn take_in(&mut self, processes: &Processes) -> Result<Vec<Member>, LimitError> {
+        let moved = match self.payload() {
+            Some(payload) => move_all(payload, processes),
+            None => return members(processes),
+        };
+        match moved {
+            Err(error @ LimitError::Cgroup(_)) if !self.mechanisms.limit_by_group() => {
+                tracing::warn!(%error, "doing without a cgroup");
+                self.mechanisms.pause = Mechanism::Signals;
+                self.mechanisms.stats = Mechanism::Processes;
+                members(processes)
+            }
+            moved => moved,
+        }
+    }
+
+    /// The group around what is in the container, if it is used.
+    fn payload(&self) -> Option<&Cgroup> {
+        let Mechanisms { pause, stats, .. } = self.mechanisms;
+        let is_used = pause != Mechanism::Signals || stats != Mechanism::Processes;
+        let groups = self.groups.as_ref().filter(|_| is_used);
+        groups.map(|groups| &groups.payload)
     }
 
     fn count_before(&mut self, processes: &Processes, members: &[Member]) -> io::Result<()> {
@@ -154,8 +177,8 @@ impl Enclosure {
     /// Begins to watch what was [adopted](Self::adopt), now or before it was
     /// [recovered](Self::recover). Needs a runtime.
     pub(in crate::instance) fn watch(&mut self, processes: &Processes) -> Result<(), LimitError> {
-        if let Some(groups) = &self.groups {
-            self.kills = Some(Kills::of(&groups.payload)?);
+        if let Some(payload) = self.payload() {
+            self.kills = Some(Kills::of(payload)?);
         }
         let by_watchdog = |kept: Option<Mechanism>, most: Option<u64>| {
             most.filter(|_| kept == Some(Mechanism::Watchdog))
@@ -223,7 +246,7 @@ impl Enclosure {
         &self,
         processes: &Processes,
     ) -> Result<Stats, LimitError> {
-        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let group = self.payload().cloned();
         let members = members(processes)?;
         let mut stats = blocking(move || Stats::of(group.as_ref(), &members)).await?;
         stats.memory.limit = stats.memory.limit.or(self.limits.memory);
@@ -241,7 +264,7 @@ impl Enclosure {
         &self,
         processes: &Processes,
     ) -> Result<Mechanism, LimitError> {
-        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let group = self.payload().cloned();
         let processes = processes
             .try_clone()
             .map_err(LimitError::processes("hold"))?;
@@ -255,7 +278,7 @@ impl Enclosure {
         &self,
         processes: &Processes,
     ) -> Result<(), LimitError> {
-        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        let group = self.payload().cloned();
         let processes = processes
             .try_clone()
             .map_err(LimitError::processes("hold"))?;

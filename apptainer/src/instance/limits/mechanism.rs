@@ -54,6 +54,24 @@ pub struct Mechanisms {
     pub stats: Mechanism,
 }
 
+impl Mechanisms {
+    /// Whether a cgroup keeps a limit.
+    pub(super) fn limit_by_group(&self) -> bool {
+        let limits = [
+            self.memory,
+            self.memory_high,
+            self.swap,
+            self.cpus,
+            self.cpu_weight,
+            self.cpuset_cpus,
+            self.cpuset_mems,
+            self.pids,
+        ];
+        let mut kept = limits.into_iter().flatten();
+        kept.any(|by| matches!(by, Mechanism::Cgroup(_)))
+    }
+}
+
 /// What there is to choose from.
 #[derive(Debug, Default)]
 pub(super) struct Available {

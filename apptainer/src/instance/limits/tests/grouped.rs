@@ -199,6 +199,30 @@ async fn what_a_killed_supervisor_leaves_is_found_and_cleared() {
     record.clear().unwrap();
 }
 
+#[tokio::test]
+async fn a_group_that_takes_nobody_in_is_done_without_unless_it_limits() {
+    for (limits, is_needed) in [(Limits::new(), false), (Limits::new().pids(9), true)] {
+        let needed = |kept: &Mechanisms| kept.pids.or(Some(kept.pause));
+        let Some((mut enclosure, _cleared)) = with_groups(&limits, "refused", needed) else {
+            return;
+        };
+        let groups = enclosure.record().groups.unwrap();
+        let mut shell = Shell::started(&enclosure, "sleep 60");
+        groups.payload.remove().unwrap();
+        let adopted = enclosure.adopt(&shell.processes());
+        assert_eq!(adopted.is_err(), is_needed, "{adopted:?}");
+        if !is_needed {
+            shell.begin();
+            let by = enclosure.pause(&shell.processes()).await.unwrap();
+            assert_eq!(by, Mechanism::Signals);
+            let stats = enclosure.stats(&shell.processes()).await.unwrap();
+            assert_eq!(stats.mechanism, enclosure.mechanisms().stats);
+        }
+        drop(shell);
+        enclosure.remove().await.unwrap();
+    }
+}
+
 #[test]
 fn what_could_be_had_is_what_is_had() {
     let could: Mechanisms = Limits::probe().unwrap();

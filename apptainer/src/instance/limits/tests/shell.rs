@@ -20,6 +20,13 @@ pub(super) struct Shell {
 impl Shell {
     /// One that has been started in an enclosure, and adopted.
     pub(super) fn within(enclosure: &mut Enclosure, script: &str) -> Self {
+        let shell = Self::started(enclosure, script);
+        enclosure.adopt(&shell.processes()).unwrap();
+        shell
+    }
+
+    /// One that has not been adopted yet.
+    pub(super) fn started(enclosure: &Enclosure, script: &str) -> Self {
         let mut spawn = Spawn::new("/bin/sh");
         // What goes wrong is not to take the machine with it.
         let script = format!("ulimit -v 2000000; echo; read line; {script}");
@@ -40,7 +47,6 @@ impl Shell {
             stdout,
         };
         shell.line();
-        enclosure.adopt(&shell.processes()).unwrap();
         shell
     }
 
@@ -73,6 +79,8 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        // So that it starts nothing more.
+        self.child.signal(Signal::STOP).unwrap();
         let tree = Tree::halted_below(self.child.pid()).unwrap();
         for member in tree.members() {
             member.pidfd.signal(Signal::KILL).unwrap();
