@@ -20,4 +20,7 @@ pub use list::InstanceInfo;
 pub use logs::LogSettings;
 pub use ports::Port;
 pub use running::Instance;
-pub use spec::Spec;
+pub use spec::{
+    AmdGpus, BindMount, Finding, GpuDevice, GpuRequest, Gpus, HomeDir, Joined, MissingGpu,
+    Namespace, NvidiaGpus, OverlayLayer, Payload, Privileges, Spec, SpecError,
+};

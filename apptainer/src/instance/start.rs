@@ -121,6 +121,9 @@ impl Container {
             start.action.env(variable, value);
         }
         let mut spawn = self.client().invocation(&GlobalOptions::silent(), &start)?;
+        for (variable, value) in &self.settings.host_env {
+            spawn.set_env(variable, value);
+        }
         spawn
             .session(Session::NewSession)
             .stdin(Stdio::Null)
