@@ -4,12 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use apptainer_sys::command::{Access, ActionOptions, Mount, Overlay};
+use apptainer_sys::command::ActionOptions;
+use serde::{Deserialize, Serialize};
 
+use crate::instance::{BindMount, GpuRequest, OverlayLayer};
 use crate::{Apptainer, Image};
 
 /// How much of the host a container does not see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Contain {
     /// It sees the host's home, `/tmp`, devices, processes and environment:
     /// Apptainer's default.
@@ -19,17 +22,22 @@ pub enum Contain {
     Files,
     /// That, and its own processes, IPC and environment.
     All,
-    /// As close to Docker as it gets: that, a writable layer in memory, and
-    /// values taken without a shell.
+    /// As close to Docker as it gets: that, a writable layer in memory, which gives way
+    /// to a writable overlay, and values taken without a shell.
     Docker,
 }
 
 /// Which GPUs' devices and libraries are brought into a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Gpu {
     /// Nvidia's.
     Nvidia,
+    /// Nvidia's, set up by `nvidia-container-cli`, which shows a container no others than
+    /// those that it is to have. Adds a writable layer in memory where there is no writable
+    /// layer.
+    NvidiaCli,
     /// AMD's.
     Rocm,
 }
@@ -75,35 +83,57 @@ pub struct Container {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) action: ActionOptions,
+    pub(crate) contain: Contain,
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// Variables for `apptainer` itself.
+    pub(crate) host_env: Vec<(OsString, OsString)>,
     pub(crate) current_dir: Option<PathBuf>,
-    binds: Vec<(PathBuf, PathBuf, Access)>,
-    overlays: Vec<PathBuf>,
+    pub(crate) binds: Vec<BindMount>,
+    pub(crate) overlays: Vec<OverlayLayer>,
+    /// Whether the image itself is written to.
+    pub(crate) is_writable: bool,
 }
 
 impl Settings {
     /// The flags for making the container, with all that they name checked.
     pub(crate) fn checked(&self) -> Result<ActionOptions, ContainerError> {
         let mut action = self.action.clone();
-        for (source, destination, access) in &self.binds {
-            let source = on_host(source).map_err(|error| ContainerError::BindSource {
-                path: source.clone(),
+        self.add_containment(&mut action);
+        for bind in &self.binds {
+            let source = on_host(bind.source()).map_err(|error| ContainerError::BindSource {
+                path: bind.source().to_owned(),
                 source: error,
             })?;
-            action.mount(Mount::bind(source, destination).access(*access));
+            action.mount(bind.mount_of(&source));
         }
         for overlay in &self.overlays {
-            let path = on_host(overlay).map_err(|error| ContainerError::Overlay {
-                path: overlay.clone(),
+            let path = on_host(overlay.path()).map_err(|error| ContainerError::Overlay {
+                path: overlay.path().to_owned(),
                 source: error,
             })?;
-            action.overlay(Overlay::new(path));
+            action.overlay(overlay.layer_of(&path));
         }
         Ok(action)
     }
-}
 
-impl Settings {
+    fn add_containment(&self, action: &mut ActionOptions) {
+        let has_writable_layer =
+            self.is_writable || self.overlays.iter().any(|overlay| !overlay.is_read_only());
+        match self.contain {
+            Contain::Nothing => action,
+            Contain::Files => action.contain(true),
+            Contain::All => action.containall(true),
+            // What `--compat` stands for, but for the layer in memory: Apptainer takes only
+            // one that is writable.
+            Contain::Docker if has_writable_layer => action
+                .containall(true)
+                .no_init(true)
+                .no_umask(true)
+                .no_eval(true),
+            Contain::Docker => action.compat(true),
+        };
+    }
+
     /// What a command needs that joins an instance: the container is there
     /// already, so what shaped it is left out.
     pub(crate) fn for_joining(&self) -> Self {
@@ -143,7 +173,7 @@ impl Container {
 
     /// Shows `source` of the host at `destination`, for reading and writing.
     pub fn bind(self, source: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
-        self.bound(source.into(), destination.into(), Access::ReadWrite)
+        self.bound(BindMount::new(source, destination))
     }
 
     /// Shows `source` of the host at `destination`, for reading.
@@ -152,11 +182,11 @@ impl Container {
         source: impl Into<PathBuf>,
         destination: impl Into<PathBuf>,
     ) -> Self {
-        self.bound(source.into(), destination.into(), Access::ReadOnly)
+        self.bound(BindMount::new(source, destination).read_only())
     }
 
-    fn bound(mut self, source: PathBuf, destination: PathBuf, access: Access) -> Self {
-        self.settings.binds.push((source, destination, access));
+    fn bound(mut self, bind: BindMount) -> Self {
+        self.settings.binds.push(bind);
         self
     }
 
@@ -188,7 +218,7 @@ impl Container {
     /// Lays a writable directory, or an overlay image, over the image. What is
     /// written stays there.
     pub fn overlay(mut self, path: impl Into<PathBuf>) -> Self {
-        self.settings.overlays.push(path.into());
+        self.settings.overlays.push(OverlayLayer::new(path));
         self
     }
 
@@ -202,20 +232,13 @@ impl Container {
 
     /// How much of the host it does not see.
     pub fn contain(mut self, level: Contain) -> Self {
-        let action = &mut self.settings.action;
-        action
-            .contain(level == Contain::Files)
-            .containall(level == Contain::All)
-            .compat(level == Contain::Docker);
+        self.settings.contain = level;
         self
     }
 
     /// Brings in GPUs.
     pub fn gpu(mut self, gpu: Gpu) -> Self {
-        match gpu {
-            Gpu::Nvidia => self.settings.action.nv(true),
-            Gpu::Rocm => self.settings.action.rocm(true),
-        };
+        GpuRequest::all(gpu).add_to(&mut self.settings);
         self
     }
 

@@ -79,6 +79,10 @@ impl Place {
                 exec.foreground.pwd(path);
             }
         }
-        Ok(self.client.invocation(&GlobalOptions::silent(), &exec)?)
+        let mut spawn = self.client.invocation(&GlobalOptions::silent(), &exec)?;
+        for (name, value) in &self.settings.host_env {
+            spawn.set_env(name, value);
+        }
+        Ok(spawn)
     }
 }

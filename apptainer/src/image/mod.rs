@@ -45,6 +45,7 @@ pub use export::{ExportError, ExportMode, ExportOci, ExportSif, Exported, Export
 pub use oci_reference::{OciReference, OciReferenceError};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Layer, Phase, Progress};
+pub(crate) use redact::redacted;
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use registry::{CertificateError, CredentialError, HelperProblem, RegistryError};
 pub use resolve::{PullPolicy, Resolution};

@@ -2,7 +2,7 @@
 
 /// A URL as it may be shown and kept: without the user and the password in it, and without the
 /// values of its query, by which some let in whoever has them.
-pub(super) fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     const HIDDEN: &str = "***";
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();

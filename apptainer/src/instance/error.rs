@@ -9,11 +9,12 @@ use apptainer_sys::exit::FailureKind;
 use apptainer_sys::process::SpawnError;
 use apptainer_sys::state::instance::RecordError;
 
-use super::State;
 use super::limits::LimitError;
+use super::{PortError, SpecError, State};
 use crate::container::ContainerError;
 use crate::error::ApptainerFailure;
 use crate::exec::{ExecError, LinkError};
+use crate::image::ImageError;
 
 /// An instance could not be started, found or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,15 @@ pub enum InstanceError {
         /// The name.
         name: String,
     },
+    /// What it was described as does not hold; nothing was started.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Its image could not be had; nothing was started.
+    #[error(transparent)]
+    Image(#[from] Box<ImageError>),
+    /// A port could not be had for it; nothing was started.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// It took too long. Nothing of it runs.
     #[error("start the instance {name}: it was not up after {limit:?}; it wrote: {log}")]
     TimedOut {
@@ -160,6 +170,12 @@ pub enum InstanceError {
     },
 }
 
+impl From<ImageError> for InstanceError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
+}
+
 impl From<ExecError> for InstanceError {
     fn from(error: ExecError) -> Self {
         Self::Payload(Box::new(error))
@@ -170,6 +186,14 @@ impl InstanceError {
     pub(super) fn starting(name: &str, source: io::Error) -> Self {
         Self::Io {
             doing: "start",
+            name: name.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn limit(doing: &'static str, name: &str, source: LimitError) -> Self {
+        Self::Limit {
+            doing,
             name: name.to_owned(),
             source,
         }

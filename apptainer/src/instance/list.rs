@@ -59,11 +59,15 @@ pub(super) fn records(client: &Apptainer, name: &str) -> Result<Records, Instanc
     })
 }
 
-/// The processes of an instance that runs.
-pub(super) async fn found(
-    client: &Apptainer,
-    name: &str,
-) -> Result<(Records, Processes), InstanceError> {
+/// An instance that runs.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) records: Records,
+    pub(super) processes: Processes,
+}
+
+/// The instance of this name.
+pub(super) async fn found(client: &Apptainer, name: &str) -> Result<Found, InstanceError> {
     let not_running = || InstanceError::NotRunning {
         name: name.to_owned(),
     };
@@ -77,7 +81,8 @@ pub(super) async fn found(
         name: name.to_owned(),
         source,
     })?;
-    Ok((records, processes.ok_or_else(not_running)?))
+    let processes = processes.ok_or_else(not_running)?;
+    Ok(Found { records, processes })
 }
 
 /// The record of an instance, if that runs. Waits a little for one that is being

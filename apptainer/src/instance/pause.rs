@@ -100,33 +100,58 @@ fn carry_on(members: &[Member]) -> io::Result<()> {
     result
 }
 
-/// What of an instance stands still.
+/// Who wants an instance to stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Its user.
+    User,
+    /// What turns its logs over, for a moment.
+    Logs,
+}
+
+/// What of an instance stands still, for as long as anybody wants it to.
 #[derive(Debug, Default)]
-pub(super) struct Pause(Mutex<Option<(Halted, Mechanism)>>);
+pub(super) struct Pause(Mutex<Standstill>);
+
+#[derive(Debug, Default)]
+struct Standstill {
+    halted: Option<(Halted, Mechanism)>,
+    wanted_by: Vec<Who>,
+}
 
 impl Pause {
     /// Halts it, if it does not stand still already.
     pub(super) fn halt(
         &self,
+        who: Who,
         group: Option<&Cgroup>,
         processes: &Processes,
     ) -> Result<Mechanism, LimitError> {
-        let mut halted = self.lock();
-        if let Some((_, mechanism)) = *halted {
-            return Ok(mechanism);
-        }
-        let (what, mechanism) = Halted::halt(group, processes)?;
-        *halted = Some((what, mechanism));
+        let mut standstill = self.lock();
+        let mechanism = match standstill.halted {
+            Some((_, mechanism)) => mechanism,
+            None => {
+                let (what, mechanism) = Halted::halt(group, processes)?;
+                standstill.halted = Some((what, mechanism));
+                mechanism
+            }
+        };
+        standstill.wanted_by.push(who);
         Ok(mechanism)
     }
 
-    /// Lets it go on. Waits for whoever is halting it.
-    pub(super) fn resume(&self) -> Result<(), LimitError> {
-        let mut halted = self.lock();
-        if let Some((halted, _)) = &*halted {
+    /// Lets it go on, unless somebody else wants it to stand still. Waits for whoever is halting
+    /// it.
+    pub(super) fn resume(&self, who: Who) -> Result<(), LimitError> {
+        let mut standstill = self.lock();
+        standstill.wanted_by.retain(|other| *other != who);
+        if !standstill.wanted_by.is_empty() {
+            return Ok(());
+        }
+        if let Some((halted, _)) = &standstill.halted {
             halted.resume()?;
         }
-        *halted = None;
+        standstill.halted = None;
         Ok(())
     }
 
@@ -137,8 +162,8 @@ impl Pause {
         group: Option<&Cgroup>,
         processes: &Processes,
     ) -> Result<(), LimitError> {
-        let mut halted = self.lock();
-        match (&*halted, group) {
+        let mut standstill = self.lock();
+        match (&standstill.halted, group) {
             (Some((halted, _)), _) => halted.resume()?,
             (None, Some(group)) if group.is_frozen().unwrap_or(false) => {
                 group.thaw()?;
@@ -150,11 +175,11 @@ impl Pause {
                 carry_on(&members).map_err(failed)?;
             }
         }
-        *halted = None;
+        *standstill = Standstill::default();
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Halted, Mechanism)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Standstill> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,14 +199,14 @@ impl Instance {
         let processes = processes
             .map_err(|error| self.limit_error("pause", LimitError::processes("hold")(error)))?;
         let pause = Arc::clone(self.paused());
-        let paused = blocking(move || pause.halt(group.as_ref(), &processes)).await;
+        let paused = blocking(move || pause.halt(Who::User, group.as_ref(), &processes)).await;
         paused.map_err(|source| self.limit_error("pause", source))
     }
 
     /// Lets it go on after a [pause](Self::pause). That it does already is no error.
     pub async fn resume(&self) -> Result<(), InstanceError> {
         let pause = Arc::clone(self.paused());
-        let resumed = blocking(move || pause.resume()).await;
+        let resumed = blocking(move || pause.resume(Who::User)).await;
         resumed.map_err(|source| self.limit_error("resume", source))
     }
 }

@@ -11,9 +11,9 @@ use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
 use super::limits::LimitError;
-use super::list::found;
+use super::list::{Found, found};
 use super::logs::ReadLogs;
-use super::pause::Pause;
+use super::pause::{Pause, Who};
 use super::processes::Processes;
 use super::remains::{Naming, Remains};
 use crate::container::Settings;
@@ -93,7 +93,7 @@ impl Instance {
     /// ```
     pub async fn attach(client: &Apptainer, name: impl AsRef<str>) -> Result<Self, InstanceError> {
         let name = name.as_ref();
-        let (records, processes) = found(client, name).await?;
+        let Found { records, processes } = found(client, name).await?;
         let remains = Remains::new(records.clone(), name, Naming::Given);
         let mut instance = Self::new(
             client,
@@ -229,7 +229,7 @@ impl Drop for Instance {
             tracing::warn!(%error, name = self.name, "cannot kill a dropped instance");
         }
         // Only then does what is frozen end.
-        if let Err(error) = self.paused.resume() {
+        if let Err(error) = self.paused.resume(Who::User) {
             tracing::warn!(%error, name = self.name, "cannot resume a dropped instance");
         }
         self.remains.clear_logs();

@@ -128,6 +128,9 @@ impl Container {
             start.action.env(variable, value);
         }
         let mut spawn = self.client().invocation(&GlobalOptions::silent(), &start)?;
+        for (variable, value) in &self.settings.host_env {
+            spawn.set_env(variable, value);
+        }
         spawn
             .session(Session::NewSession)
             .stdin(Stdio::Null)
@@ -154,10 +157,15 @@ pub(super) fn length(path: &Path) -> u64 {
 /// The end of what the instance has written to its standard error since it was
 /// started: the log may hold what one of the same name wrote earlier.
 pub(super) fn log_since(records: &Records, name: &str, start: u64) -> String {
+    log_end(&records.logs(name)[1], start)
+}
+
+/// The same of the log at this path.
+pub(super) fn log_end(log: &Path, start: u64) -> String {
     const MOST: u64 = 4096;
     let read = || -> io::Result<String> {
         use std::io::{Read, Seek, SeekFrom};
-        let mut file = fs::File::open(&records.logs(name)[1])?;
+        let mut file = fs::File::open(log)?;
         let end = file.metadata()?.len();
         file.seek(SeekFrom::Start(start.max(end.saturating_sub(MOST))))?;
         let mut text = Vec::new();

@@ -149,6 +149,13 @@ pub enum EventKind {
         /// How many processes.
         kills: u64,
     },
+    /// More ran in it than may, so that all of it was killed, by a watchdog.
+    TooManyProcesses {
+        /// How many processes and threads there were.
+        count: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// A health check failed.
     HealthCheckFailed {
         /// How often in a row.

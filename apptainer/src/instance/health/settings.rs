@@ -143,6 +143,11 @@ impl Health {
     }
 
     /// The port that is asked, if one is.
+    /// Whether it is code, which cannot be written down.
+    pub(crate) fn is_custom(&self) -> bool {
+        matches!(self.probe, Probe::Custom(_))
+    }
+
     pub(crate) fn port(&self) -> Option<&PortRef> {
         match &self.probe {
             Probe::Tcp { port } | Probe::Http { port, .. } => Some(port),

@@ -15,7 +15,7 @@ use super::watchdog::{Exceeded, Watchdog, Watched};
 use super::{LimitError, Limits, Mechanism, Mechanisms, affinity, threads};
 use crate::blocking::blocking;
 use crate::exec::Resource;
-use crate::instance::pause::Pause;
+use crate::instance::pause::{Pause, Who};
 use crate::instance::processes::Processes;
 use crate::instance::stats::Stats;
 
@@ -104,6 +104,18 @@ impl Enclosure {
             watchdog: None,
             paused: Arc::default(),
         }
+    }
+
+    /// That of an instance without limits that somebody else started.
+    pub(in crate::instance) fn nothing() -> Self {
+        let mechanisms = Available::default().mechanisms();
+        Self::new(Limits::default(), mechanisms, None, Before::default())
+    }
+
+    /// By what the instance is halted, and what knows who wants that.
+    pub(in crate::instance) fn halted_by(&self) -> (Option<Cgroup>, Arc<Pause>) {
+        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
+        (group, Arc::clone(&self.paused))
     }
 
     /// Where `apptainer instance start` is to begin.
@@ -269,7 +281,7 @@ impl Enclosure {
             .try_clone()
             .map_err(LimitError::processes("hold"))?;
         let paused = Arc::clone(&self.paused);
-        blocking(move || paused.halt(group.as_ref(), &processes)).await
+        blocking(move || paused.halt(Who::User, group.as_ref(), &processes)).await
     }
 
     /// Lets it go on; that it does already is no error. What somebody else has paused, who is

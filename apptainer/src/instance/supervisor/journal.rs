@@ -7,12 +7,13 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use apptainer_sys::process::Pid;
 use apptainer_sys::state::{ConfigDir, host_name};
 use serde::{Deserialize, Serialize};
 
+use crate::instance::Spec;
+use crate::instance::limits::EnclosureRecord;
 use crate::instance::remains::Naming;
 use crate::lock::{FileLock, Locking};
 
@@ -41,23 +42,20 @@ pub(super) struct Entry {
     pub(super) boot: String,
     /// Its folder on this node.
     pub(super) room: PathBuf,
-    /// What was agreed on.
-    pub(super) terms: Terms,
+    /// What it was started by.
+    pub(super) spec: Spec,
+    /// The numbers of its ports.
+    pub(super) ports: Vec<(String, u16)>,
+    /// What is around it.
+    pub(super) enclosure: Option<EnclosureRecord>,
+    /// Whether it was paused.
+    pub(super) is_paused: bool,
     /// How long its logs were before it.
     #[serde(default)]
     pub(super) log_start: [u64; 2],
     /// What it is, once it has been started.
     #[serde(default)]
     pub(super) started: Option<Started>,
-}
-
-/// What who watches an instance has to know.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Terms {
-    /// How long it may take to obey when it is told to end.
-    pub(super) grace: Duration,
-    /// Whether it ends with its payload.
-    pub(super) ends_with_payload: bool,
 }
 
 /// What is noted once an instance runs.

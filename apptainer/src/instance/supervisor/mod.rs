@@ -1,7 +1,7 @@
 //! Instances that are watched, and found again when whoever watched them was killed.
 
-mod adopt;
 mod agent_file;
+mod halter;
 mod journal;
 mod plan;
 mod recover;
@@ -10,6 +10,7 @@ mod room;
 mod service;
 mod start;
 mod watch;
+mod watched;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::journal::Journal;
-use super::{InstanceError, State};
+use super::{InstanceError, Spec, State};
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::exec::Link;
@@ -156,21 +157,18 @@ impl SupervisorBuilder {
 }
 
 impl Supervisor {
-    /// Starts one.
-    pub async fn start(
-        &self,
-        container: &crate::Container,
-        argv: Option<Vec<std::ffi::OsString>>,
-    ) -> Result<Service, InstanceError> {
-        let plan = plan::Plan {
-            name: super::start::generated_name(),
-            naming: super::remains::Naming::Generated,
-            image: container.image.clone(),
-            settings: container.settings.clone(),
-            program: argv.map_or(plan::Program::Nothing, plan::Program::Command),
-            deadline: Duration::from_secs(60),
-            grace: GRACE,
-        };
+    /// Starts an instance, and returns when its payload has begun: whether it is
+    /// [ready](Service::ready) is another thing.
+    ///
+    /// Everything that is wrong with its description is said at once, before anything is started.
+    /// Where more are being started than [may be](SupervisorBuilder::concurrency) it waits for its
+    /// turn. On failure nothing of it is left, and the error has the end of what it wrote.
+    ///
+    /// Dropping the future ends what has been started.
+    pub async fn start(&self, spec: &Spec) -> Result<Service, InstanceError> {
+        let plan = spec.plan(self.client()).await?;
+        let permit = self.inner.permits.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
         self.start_plan(&plan).await
     }
 

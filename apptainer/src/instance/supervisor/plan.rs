@@ -1,24 +1,14 @@
-//! What the supervisor makes of a description, once that has been found to hold.
+//! What is made of a description, once that has been found to hold.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::Image;
+use super::GRACE;
 use crate::container::Settings;
+use crate::exec::Command;
 use crate::instance::remains::Naming;
-
-/// What runs in an instance.
-#[derive(Debug, Clone)]
-pub(super) enum Program {
-    /// Nothing but what is asked for.
-    Nothing,
-    /// The image's startscript, which the instance outlives.
-    Startscript(Vec<OsString>),
-    /// The image's runscript.
-    Runscript(Vec<OsString>),
-    /// A program in the container.
-    Command(Vec<OsString>),
-}
+use crate::instance::{OverlayLayer, Payload, Spec};
+use crate::{Apptainer, Image};
 
 /// An instance to start.
 #[derive(Debug, Clone)]
@@ -26,22 +16,36 @@ pub(super) struct Plan {
     pub(super) name: String,
     pub(super) naming: Naming,
     pub(super) image: Image,
-    pub(super) settings: Settings,
-    pub(super) program: Program,
-    /// How long starting may take.
-    pub(super) deadline: Duration,
-    /// How long it may take to obey when it is told to end.
-    pub(super) grace: Duration,
+    pub(super) spec: Spec,
 }
 
 /// Scripts of an image, one of which the agent takes the place of.
 const STARTSCRIPT: &str = "/.singularity.d/startscript";
 const RUNSCRIPT: &str = "/.singularity.d/runscript";
 
-impl Program {
+/// How long a start may take, unless the description says: what Apptainer waits for a FUSE
+/// program, several times.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+impl Spec {
+    /// How long a start may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.start_deadline.unwrap_or(DEADLINE)
+    }
+
+    /// How long it may take to obey when it is told to end.
+    pub(super) fn grace(&self) -> Duration {
+        self.stop_grace.unwrap_or(GRACE)
+    }
+
+    /// Whether it ends with its payload: not where that is a startscript, as with Apptainer.
+    pub(super) fn ends_with_payload(&self) -> bool {
+        matches!(self.payload, Payload::Run(_) | Payload::Command(_))
+    }
+
     /// Whether the agent is in the place of the runscript, so that the other can be run.
     pub(super) fn takes_runscript(&self) -> bool {
-        matches!(self, Self::Startscript(_))
+        matches!(self.payload, Payload::Start(_))
     }
 
     /// What the agent takes the place of.
@@ -53,22 +57,69 @@ impl Program {
         }
     }
 
-    /// The words to start it with, if there is something to start.
+    /// The words to start the payload with, if it has one.
     pub(super) fn argv(&self) -> Option<Vec<OsString>> {
-        let script = |path: &str, args: &[OsString]| {
-            let path = OsString::from(path);
-            Some(std::iter::once(path).chain(args.iter().cloned()).collect())
+        let script = match &self.payload {
+            Payload::Nothing => return None,
+            Payload::Start(_) => Some(STARTSCRIPT),
+            Payload::Run(_) => Some(RUNSCRIPT),
+            Payload::Command(_) => None,
         };
-        match self {
-            Self::Nothing => None,
-            Self::Startscript(args) => script(STARTSCRIPT, args),
-            Self::Runscript(args) => script(RUNSCRIPT, args),
-            Self::Command(argv) => Some(argv.clone()),
+        let words = self.payload.words().iter().map(OsString::from);
+        Some(script.map(OsString::from).into_iter().chain(words).collect())
+    }
+
+    /// What shapes the container, with these ports and this temporary layer.
+    pub(super) fn settled(&self, ports: &[(String, u16)], layer: Option<OverlayLayer>) -> Settings {
+        let mut settings = self.settings();
+        for port in &self.ports {
+            let number = ports.iter().find(|(name, _)| *name == port.name);
+            if let (Some(variable), Some((_, number))) = (&port.env, number) {
+                let value = number.to_string();
+                settings.env.push((variable.into(), value.into()));
+            }
+        }
+        settings.overlays.extend(layer);
+        settings
+    }
+
+    /// Has `command`, which is the payload, be as it says.
+    pub(super) fn shape(&self, command: &mut Command) {
+        if let Some(mask) = self.umask {
+            command.umask(mask.0);
         }
     }
 
-    /// Whether the instance ends with it.
-    pub(super) fn is_awaited(&self) -> bool {
-        matches!(self, Self::Runscript(_) | Self::Command(_))
+    /// It as it is noted on disk: without what is code.
+    pub(super) fn noted(&self) -> Self {
+        let mut spec = self.clone();
+        let is_code = |health: &crate::instance::Health| health.is_custom();
+        if spec.health.as_ref().is_some_and(is_code) {
+            spec.health = None;
+        }
+        spec
+    }
+
+    /// Finds everything that is wrong with it, and has its image.
+    pub(super) async fn plan(
+        &self,
+        client: &Apptainer,
+    ) -> Result<Plan, crate::instance::InstanceError> {
+        let (spec, for_client) = (self.clone(), client.clone());
+        crate::blocking::blocking(move || spec.validate_for(&for_client)).await?;
+        let image = client.image(self.image.0.as_str()).await?;
+        let (name, naming) = match &self.name {
+            Some(name) => (name.clone(), Naming::Given),
+            None => (
+                crate::instance::start::generated_name(),
+                Naming::Generated,
+            ),
+        };
+        Ok(Plan {
+            name,
+            naming,
+            image,
+            spec: self.clone(),
+        })
     }
 }

@@ -8,13 +8,14 @@ use apptainer_sys::process::Process;
 use super::journal::{self, Entry, Journal, boot};
 use super::remnant::{Known, Remnant};
 use super::room::Room;
-use super::watch::{Up, Watch};
+use super::watch::Watch;
+use super::watched::{Up, Watched};
 use super::{Recovery, Supervisor};
 use crate::Apptainer;
 use crate::blocking::blocking;
-use crate::container::Settings;
 use crate::exec::Link;
 use crate::instance::InstanceError;
+use crate::instance::limits::Enclosure;
 use crate::instance::list::{found, records};
 use crate::instance::remains::Remains;
 
@@ -69,7 +70,9 @@ fn remnant(
     let remains = Remains::new(records(client, &entry.name)?, &entry.name, entry.naming);
     let room = Room::at(entry.room.clone());
     let own = Some((journal, room));
-    Ok(Remnant::new(&entry.id, client, own, remains, None))
+    let mut remnant = Remnant::new(&entry.id, client, own, remains, None);
+    remnant.is_enclosed(entry.enclosure.clone());
+    Ok(remnant)
 }
 
 impl Supervisor {
@@ -81,20 +84,20 @@ impl Supervisor {
         };
         let boot = boot().map_err(failed)?;
         for entry in self.journal().entries().map_err(failed)? {
+            let name = entry.name.clone();
             let mut remnant = remnant(self.client(), self.journal(), &entry)?;
             if recovery == Recovery::Reattach && entry.boot == boot {
                 match self.reattach(&entry).await {
-                    Ok(Some(found)) => {
-                        self.watch_again(&entry, found, remnant)?;
+                    Ok(Some(up)) => {
+                        self.watch_again(entry, up, remnant)?;
                         continue;
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(%error, name = entry.name, "an instance that was left cannot be watched again, and is ended");
+                        tracing::warn!(%error, name, "an instance that was left cannot be watched again, and is ended");
                     }
                 }
             }
-            let name = entry.name.clone();
             let cleared = blocking(move || remnant.clear(Known::Nothing)).await;
             if !cleared.map_err(failed)? {
                 return Err(InstanceError::StillRunning { name });
@@ -114,7 +117,7 @@ impl Supervisor {
             return Ok(None);
         };
         let processes = match found(self.client(), &entry.name).await {
-            Ok((_, processes)) => processes,
+            Ok(found) => found.processes,
             Err(InstanceError::NotRunning { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -128,28 +131,44 @@ impl Supervisor {
         if agent.is_none() {
             return Ok(None);
         }
+        let enclosure = entry.enclosure.clone().and_then(Enclosure::recover);
+        let Some(mut enclosure) = enclosure else {
+            return Ok(None);
+        };
+        let limit_error = |source| InstanceError::limit("watch", &entry.name, source);
+        enclosure.watch(&processes).map_err(limit_error)?;
+        // Whoever turned its logs over may have been killed while it stood still, and agents that
+        // do so do not answer.
+        enclosure.resume(&processes).await.map_err(limit_error)?;
         let room = Room::at(entry.room.clone());
         let link = Link::attach_resident(&room.socket()).await?;
         let payload = match started.payload {
             Some(number) => Some(link.reattach(number).await?),
             None => None,
         };
+        if entry.is_paused {
+            enclosure.pause(&processes).await.map_err(limit_error)?;
+        }
         Ok(Some(Up {
             processes,
             link,
             payload,
+            enclosure,
+            reservations: None,
+            health: entry.spec.health.clone(),
         }))
     }
 
-    fn watch_again(&self, entry: &Entry, found: Up, remnant: Remnant) -> Result<(), InstanceError> {
+    fn watch_again(&self, entry: Entry, up: Up, remnant: Remnant) -> Result<(), InstanceError> {
+        let name = entry.name.clone();
         let io_error = |source| InstanceError::Io {
             doing: "watch",
-            name: entry.name.clone(),
+            name,
             source,
         };
         let records = records(self.client(), &entry.name)?;
-        let settings = Settings::default();
-        let watched = self.watched(entry, records, settings, found, remnant);
+        let settings = entry.spec.settled(&entry.ports, None).for_joining();
+        let watched = Watched::own(self, entry, records, settings, up, remnant);
         let watch = watched.and_then(Watch::new).map_err(io_error)?;
         watch.begin(self);
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::journal::Journal;
 use super::room::Room;
+use crate::instance::limits::EnclosureRecord;
 use crate::instance::remains::Remains;
 use crate::instance::state::{Chronicle, State, Stopped};
 use crate::lock::FileLock;
@@ -31,6 +32,8 @@ struct Parts {
     client: Apptainer,
     /// Where it is noted, with what it has on this node; `None` of one that somebody else started.
     own: Option<(Arc<Journal>, Room)>,
+    /// What is around it.
+    enclosure: Option<EnclosureRecord>,
     remains: Remains,
     /// The name's, while it is being started.
     starting: Option<FileLock>,
@@ -64,6 +67,7 @@ impl Remnant {
                 id: id.to_owned(),
                 client: client.clone(),
                 own: own.map(|(journal, room)| (Arc::clone(journal), room)),
+                enclosure: None,
                 remains,
                 starting: None,
                 chronicle: None,
@@ -89,6 +93,13 @@ impl Remnant {
     pub(super) fn keep_name(&mut self, lock: FileLock) {
         if let Some(parts) = &mut self.parts {
             parts.starting = Some(lock);
+        }
+    }
+
+    /// It has this around it.
+    pub(super) fn is_enclosed(&mut self, enclosure: Option<EnclosureRecord>) {
+        if let Some(parts) = &mut self.parts {
+            parts.enclosure = enclosure;
         }
     }
 
@@ -128,10 +139,15 @@ impl Parts {
     fn clear(&mut self, known: Known) -> io::Result<bool> {
         if let Some((_, room)) = &self.own {
             let is_gone = known == Known::Ended && room.wait(BY_ITSELF)?;
-            if !is_gone && !room.kill(KILLED)? {
-                return Ok(false);
+            if !is_gone {
+                // What is frozen ends in no other way.
+                self.clear_enclosure();
+                if !room.kill(KILLED)? {
+                    return Ok(false);
+                }
             }
         }
+        self.clear_enclosure();
         match &self.starting {
             _ if self.is_anothers => {}
             Some(_lock) => self.remains.clear_locked(),
@@ -143,6 +159,15 @@ impl Parts {
         }
         self.starting = None;
         Ok(true)
+    }
+}
+
+impl Parts {
+    fn clear_enclosure(&self) {
+        let cleared = self.enclosure.as_ref().map(EnclosureRecord::clear);
+        if let Some(Err(error)) = cleared {
+            tracing::warn!(%error, id = self.id, "cannot remove what was around an instance");
+        }
     }
 }
 

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::process::Pid;
-use apptainer_sys::state::instance::Records;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Command;
 use crate::exec::{Slot, Way};
+use crate::instance::health::Target;
 use crate::instance::processes::Processes;
+use crate::instance::start::log_end;
 use crate::instance::state::Chronicle;
-use crate::instance::{Events, InstanceError, State};
+use crate::instance::{
+    Events, InstanceError, Mechanism, Mechanisms, Probe, ProbeFailure, ReadLogs, State, Stats,
+};
 
 /// An instance that a [`Supervisor`](super::Supervisor) runs.
 ///
@@ -30,11 +33,14 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) chronicle: Chronicle,
     pub(super) orders: mpsc::UnboundedSender<Order>,
-    pub(super) records: Records,
+    /// Where its standard output and standard error go.
+    pub(super) logs: [PathBuf; 2],
     /// How long its logs were before it.
     pub(super) log_start: [u64; 2],
+    pub(super) ports: Vec<(String, u16)>,
+    pub(super) mechanisms: Mechanisms,
     /// What runs, while it does.
-    pub(super) running: Option<Running>,
+    pub(super) running: Running,
 }
 
 #[derive(Debug)]
@@ -49,6 +55,12 @@ pub(super) struct Running {
 pub(super) enum Order {
     /// To end it, with so much time to obey; what is said is whether it has ended.
     Stop(Option<Duration>, oneshot::Sender<Result<(), InstanceError>>),
+    /// To halt it.
+    Pause(oneshot::Sender<Result<Mechanism, InstanceError>>),
+    /// To let it go on.
+    Resume(oneshot::Sender<Result<(), InstanceError>>),
+    /// To count what it uses.
+    Stats(oneshot::Sender<Result<Stats, InstanceError>>),
     /// To leave it running.
     Leave,
 }
@@ -59,16 +71,64 @@ impl Service {
         &self.shared.name
     }
 
-    /// The first process in the container, as the host numbers it; `None` for one that had ended
-    /// when it was looked for.
-    pub fn pid(&self) -> Option<Pid> {
-        let running = self.shared.running.as_ref()?;
-        Some(running.processes.payload_pid())
+    /// The first process in the container, as the host numbers it. Once the instance has ended, the
+    /// number may be another process's.
+    pub fn pid(&self) -> Pid {
+        self.shared.running.processes.payload_pid()
     }
 
-    /// Where its standard output and standard error go.
+    /// The number of one of its [ports](crate::instance::Port), by name.
+    pub fn port(&self, name: impl AsRef<str>) -> Option<u16> {
+        let mut ports = self.shared.ports.iter();
+        let port = ports.find(|(other, _)| other == name.as_ref());
+        port.map(|(_, number)| *number)
+    }
+
+    /// By what its limits are kept, and how it is paused and counted.
+    pub fn mechanisms(&self) -> &Mechanisms {
+        &self.shared.mechanisms
+    }
+
+    /// Where its standard output and standard error go: [`read_logs`](Self::read_logs) reads
+    /// them.
     pub fn logs(&self) -> [PathBuf; 2] {
-        self.shared.records.logs(&self.shared.name)
+        self.shared.logs.clone()
+    }
+
+    /// What it wrote, and what it writes: line by line.
+    ///
+    /// What an earlier instance of its name wrote is not of it.
+    pub fn read_logs(&self) -> ReadLogs {
+        let process = self.shared.running.processes.last().try_clone();
+        ReadLogs::new(self.logs(), self.shared.log_start, process)
+    }
+
+    /// Asks once whether it is well, whatever its health check is.
+    ///
+    /// Dropped, it leaves nothing. It takes no longer than the probe does: put a limit around it.
+    pub async fn probe(&self, probe: &Probe) -> Result<(), ProbeFailure> {
+        let running = &self.shared.running;
+        let ports = self.shared.ports.clone();
+        let target = Target::new(Arc::clone(&running.processes), Arc::clone(&running.slot), ports);
+        target.ask(probe).await
+    }
+
+    /// What it uses.
+    pub async fn stats(&self) -> Result<Stats, InstanceError> {
+        self.ask(Order::Stats).await
+    }
+
+    /// Halts all that runs in it, and says by what. Commands in it do not answer until it is
+    /// [resumed](Self::resume); it can be stopped as ever. Paused already, it stays so.
+    ///
+    /// Dropping the future does not call it off.
+    pub async fn pause(&self) -> Result<Mechanism, InstanceError> {
+        self.ask(Order::Pause).await
+    }
+
+    /// Lets it go on after a [pause](Self::pause). That it does already is no error.
+    pub async fn resume(&self) -> Result<(), InstanceError> {
+        self.ask(Order::Resume).await
     }
 
     /// How it is now.
@@ -94,11 +154,7 @@ impl Service {
         };
         match state {
             State::Ready => Ok(()),
-            state => Err(InstanceError::Ended {
-                name: self.shared.name.clone(),
-                state,
-                log: self.log_tail(),
-            }),
+            _ => Err(self.has_ended()),
         }
     }
 
@@ -116,14 +172,11 @@ impl Service {
     ///
     /// The instance has ended.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, InstanceError> {
-        let running = self.shared.running.as_ref();
-        let running = running.filter(|_| self.state().is_running());
-        let running = running.ok_or_else(|| InstanceError::Ended {
-            name: self.shared.name.clone(),
-            state: self.state(),
-            log: String::new(),
-        })?;
-        Ok(Command::new(Way::Slot(Arc::clone(&running.slot)), program))
+        if !self.state().is_running() {
+            return Err(self.has_ended());
+        }
+        let slot = Arc::clone(&self.shared.running.slot);
+        Ok(Command::new(Way::Slot(slot), program))
     }
 
     /// Stops it: `SIGTERM` to all that runs in it, after its grace `SIGKILL`. When this returns,
@@ -168,11 +221,30 @@ impl Service {
         })
     }
 
-    fn log_tail(&self) -> String {
-        crate::instance::start::log_since(
-            &self.shared.records,
-            &self.shared.name,
-            self.shared.log_start[1],
-        )
+    fn has_ended(&self) -> InstanceError {
+        InstanceError::Ended {
+            name: self.shared.name.clone(),
+            state: self.state(),
+            log: log_end(&self.shared.logs[1], self.shared.log_start[1]),
+        }
+    }
+
+    /// Asks who watches it for something.
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, InstanceError>>) -> Order,
+    ) -> Result<T, InstanceError> {
+        let (reply, answer) = oneshot::channel();
+        if self.shared.orders.send(order(reply)).is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        Err(match self.state() {
+            state if state.is_running() => InstanceError::Unwatched {
+                name: self.shared.name.clone(),
+            },
+            _ => self.has_ended(),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Starting an instance that is supervised.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::pin::pin;
@@ -16,21 +16,25 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use super::agent_file::agent_file;
-use super::journal::{Entry, Started, Terms, boot};
+use super::journal::{Entry, Started, boot};
 use super::plan::Plan;
 use super::remnant::{Known, Remnant};
 use super::room::Room;
 use super::service::Service;
-use super::watch::{Up, Watch};
+use super::watch::Watch;
+use super::watched::{Up, Watched};
 use crate::blocking::blocking;
+use crate::container::Settings;
 use crate::error::ApptainerFailure;
 use crate::exec::{Child, Link, Resident};
-use crate::instance::InstanceError;
+use crate::instance::limits::Enclosure;
 use crate::instance::list::{records, running};
 use crate::instance::lock::try_lock;
+use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::start::{length, log_since};
+use crate::instance::{InstanceError, OverlayLayer, Spec};
 use crate::process::{OnDrop, Running, read_available};
 
 /// How often an instance is started whose file system was not served in time.
@@ -44,6 +48,10 @@ struct Starting<'a> {
     entry: Entry,
     remnant: Remnant,
     room: Room,
+    /// What shapes the container.
+    settings: Settings,
+    enclosure: Enclosure,
+    reservations: Reservations,
     deadline: Instant,
 }
 
@@ -51,7 +59,7 @@ impl Supervisor {
     /// Starts it, again where its file system was not served in time, as happens on machines with
     /// much to do.
     pub(super) async fn start_plan(&self, plan: &Plan) -> Result<Service, InstanceError> {
-        let deadline = Instant::now() + plan.deadline;
+        let deadline = Instant::now() + plan.spec.deadline();
         let mut attempt = 1;
         loop {
             let result = self.try_start(plan, deadline).await;
@@ -77,38 +85,40 @@ impl Supervisor {
             return Err(InstanceError::name_taken(&plan.name));
         }
         let id = format!("{}-{:08x}", plan.name, unique());
+        let folder = self.runtime().join(&id);
+        let (reservations, enclosure) = self.prepare(&plan.spec, &id).await?;
+        let ports = reservations.numbers();
         let entry = Entry {
-            room: self.runtime().join(&id),
+            room: folder.clone(),
             id,
             name: plan.name.clone(),
             naming: plan.naming,
             boot: boot().map_err(io_error)?,
-            terms: Terms {
-                grace: plan.grace,
-                ends_with_payload: plan.program.is_awaited(),
-            },
+            spec: plan.spec.substituted(&ports).noted(),
+            ports,
+            enclosure: Some(enclosure.record()),
+            is_paused: false,
             log_start: records.logs(&plan.name).map(|log| length(&log)),
             started: None,
         };
         let remains = Remains::new(records.clone(), &plan.name, plan.naming);
-        let room = Room::at(entry.room.clone());
+        let room = Room::at(folder);
         let image = Some(plan.image.clone());
-        let journal = self.journal();
-        let mut remnant = Remnant::new(
-            &entry.id,
-            client,
-            Some((journal, room.clone())),
-            remains,
-            image,
-        );
+        let own = Some((self.journal(), room.clone()));
+        let mut remnant = Remnant::new(&entry.id, client, own, remains, image);
         remnant.keep_name(lock);
+        remnant.is_enclosed(entry.enclosure.clone());
+        let layer = plan.spec.temporary_overlay.then(|| OverlayLayer::new(room.overlay()));
         let mut starting = Starting {
             supervisor: self,
             plan,
             records,
+            settings: entry.spec.settled(&entry.ports, layer),
             entry,
             remnant,
             room,
+            enclosure,
+            reservations,
             deadline,
         };
         match starting.start().await {
@@ -118,6 +128,25 @@ impl Supervisor {
                 Err(error)
             }
         }
+    }
+}
+
+impl Supervisor {
+    /// Makes what can be made before anything is started.
+    async fn prepare(
+        &self,
+        spec: &Spec,
+        id: &str,
+    ) -> Result<(Reservations, Enclosure), InstanceError> {
+        let (ports, limits, id) = (spec.ports.clone(), spec.limits.clone(), id.to_owned());
+        let folder = self.runtime().join("ports");
+        blocking(move || {
+            let reservations = Reservations::of(&ports, &folder)?;
+            let enclosure = Enclosure::prepare(&limits, &id);
+            let enclosure = enclosure.map_err(|source| InstanceError::limit("start", &id, source))?;
+            Ok((reservations, enclosure))
+        })
+        .await
     }
 }
 
@@ -137,6 +166,9 @@ impl Starting<'_> {
             .note(&self.entry)
             .map_err(&io_error)?;
         Room::make(self.entry.room.clone()).map_err(&io_error)?;
+        if self.plan.spec.temporary_overlay {
+            fs::create_dir(self.room.overlay()).map_err(&io_error)?;
+        }
         let mut resident = Resident::at(&self.room.socket())?;
         let mut spawn = self.invocation()?;
         resident.lend(&mut spawn)?;
@@ -211,6 +243,7 @@ impl Starting<'_> {
     ) -> Result<Service, InstanceError> {
         let io_error = self.io_error();
         let started = async {
+            self.adopt(&processes)?;
             let agent = super::agent(&link).map_err(&io_error)?;
             let payload = self.payload(&link).await?;
             self.entry.started = Some(Started {
@@ -237,24 +270,40 @@ impl Starting<'_> {
             entry,
             remnant,
             records,
+            settings,
+            enclosure,
+            reservations,
             ..
         } = self;
         let up = Up {
             processes,
             link,
             payload,
+            enclosure,
+            reservations: Some(reservations),
+            health: plan.spec.health.clone(),
         };
-        let settings = plan.settings.for_joining();
-        let watched = supervisor.watched(&entry, records, settings, up, remnant);
+        let settings = settings.for_joining();
+        let watched = Watched::own(supervisor, entry, records, settings, up, remnant);
         let watch = watched.and_then(Watch::new).map_err(io_error)?;
         Ok(watch.begin(supervisor))
     }
 
-    async fn payload(&self, link: &Link) -> Result<Option<Child>, InstanceError> {
-        let Some(argv) = self.plan.program.argv() else {
+    /// Takes what Apptainer has started into what is to be around it.
+    fn adopt(&mut self, processes: &Processes) -> Result<(), InstanceError> {
+        let adopted = self.enclosure.adopt(processes);
+        adopted.map_err(|source| InstanceError::limit("start", &self.plan.name, source))?;
+        self.entry.enclosure = Some(self.enclosure.record());
+        self.remnant.is_enclosed(self.entry.enclosure.clone());
+        Ok(())
+    }
+
+    async fn payload(&mut self, link: &Link) -> Result<Option<Child>, InstanceError> {
+        let Some(argv) = self.entry.spec.argv() else {
             return Ok(None);
         };
         let (program, args) = argv.split_first().ok_or(InstanceError::NoCommand)?;
+        self.reservations.release_before_start();
         let [stdout, stderr] = self.records.logs(&self.plan.name);
         let open = |path: &Path| File::options().append(true).create(true).open(path);
         let mut command = link.command(program);
@@ -264,9 +313,13 @@ impl Starting<'_> {
             .stdout(open(&stdout).map_err(self.io_error())?)
             .stderr(open(&stderr).map_err(self.io_error())?)
             .kill_on_drop(false);
-        if let Some(path) = &self.plan.settings.current_dir {
+        if let Some(path) = &self.settings.current_dir {
             command.current_dir(path);
         }
+        for (resource, soft, hard) in self.enclosure.rlimits() {
+            command.rlimit(resource, soft, hard);
+        }
+        self.plan.spec.shape(&mut command);
         Ok(Some(command.spawn().await?))
     }
 
@@ -277,16 +330,16 @@ impl Starting<'_> {
         ];
         let agent = agent_file(folders).map_err(self.io_error())?;
         let (image, name) = (self.plan.image.path(), &self.plan.name);
-        let mut action = self.plan.settings.checked()?;
-        for (variable, value) in &self.plan.settings.env {
+        let mut action = self.settings.checked()?;
+        for (variable, value) in &self.settings.env {
             action.env(variable, value);
         }
-        let program = &self.plan.program;
-        action.mount(Mount::bind(agent, program.agent_place()).access(Access::ReadOnly));
+        let spec = &self.plan.spec;
+        action.mount(Mount::bind(agent, spec.agent_place()).access(Access::ReadOnly));
         let arguments = Resident::arguments();
         let client = self.supervisor.client();
         let global = GlobalOptions::silent();
-        let mut spawn = if program.takes_runscript() {
+        let mut spawn = if spec.takes_runscript() {
             let mut run = Run::new(image, name, arguments);
             run.action = action;
             client.invocation(&global, &run)?
@@ -295,6 +348,15 @@ impl Starting<'_> {
             start.action = action;
             client.invocation(&global, &start)?
         };
+        for (variable, value) in &self.settings.host_env {
+            spawn.set_env(variable, value);
+        }
+        let placement = self.enclosure.placement();
+        let placement =
+            placement.map_err(|source| InstanceError::limit("start", name, source))?;
+        if let Some(placement) = placement {
+            spawn.cgroup(placement);
+        }
         spawn
             .session(Session::NewSession)
             .stdin(Stdio::Null)
@@ -319,7 +381,7 @@ impl Starting<'_> {
     fn timed_out(&self) -> InstanceError {
         InstanceError::TimedOut {
             name: self.plan.name.clone(),
-            limit: self.plan.deadline,
+            limit: self.plan.spec.deadline(),
             log: self.log(),
         }
     }

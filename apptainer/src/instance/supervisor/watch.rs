@@ -1,4 +1,5 @@
-//! Watching one instance: a task that waits for whatever happens to it, and ends it.
+//! Watching one instance: a task that waits for whatever happens to it, does what is asked for,
+//! and ends it.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,104 +9,36 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use apptainer_sys::process::{Exit, Signal};
-use apptainer_sys::state::instance::Records;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Supervisor;
-use super::journal::Entry;
+use super::halter::Halter;
 use super::remnant::{Known, Remnant};
 use super::service::{Order, Running, Service, Shared};
+use super::watched::{Kind, Watched};
 use crate::blocking::blocking;
-use crate::container::Settings;
-use crate::exec::{Child, ExecError, Link, Place, Slot};
-use crate::instance::InstanceError;
-use crate::instance::processes::Processes;
+use crate::exec::{Child, ExecError};
+use crate::instance::health::{self, Report, Target, Verdict};
+use crate::instance::limits::{EnclosureEvent, Exceeded, LimitError, Mechanism};
+use crate::instance::logs::{self, Keeper};
 use crate::instance::state::{Chronicle, EventKind, Lost, State, Stopped};
+use crate::instance::InstanceError;
 use crate::process::Ended;
-
-/// An instance that runs.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) name: String,
-    pub(super) records: Records,
-    /// How long its logs were before it.
-    pub(super) log_start: [u64; 2],
-    /// How long it may take to obey.
-    pub(super) grace: Duration,
-    pub(super) processes: Processes,
-    pub(super) slot: Arc<Slot>,
-    pub(super) remnant: Remnant,
-    pub(super) kind: Kind,
-}
-
-/// Who started an instance.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// We, with an agent.
-    Own {
-        agent: Option<Ended>,
-        payload: Option<Child>,
-        ends_with_payload: bool,
-    },
-    /// Somebody else.
-    Foreign,
-}
-
-/// An instance of ours that runs, and what there is to reach it by.
-#[derive(Debug)]
-pub(super) struct Up {
-    pub(super) processes: Processes,
-    pub(super) link: Link,
-    pub(super) payload: Option<Child>,
-}
-
-impl Supervisor {
-    pub(super) fn watched(
-        &self,
-        entry: &Entry,
-        records: Records,
-        settings: Settings,
-        up: Up,
-        remnant: Remnant,
-    ) -> io::Result<Watched> {
-        let place = Place {
-            client: self.client().clone(),
-            image: format!("instance://{}", entry.name).into(),
-            settings,
-            uses: None,
-        };
-        Ok(Watched {
-            name: entry.name.clone(),
-            records,
-            log_start: entry.log_start,
-            grace: entry.terms.grace,
-            processes: up.processes,
-            kind: Kind::Own {
-                agent: up.link.ended()?,
-                payload: up.payload,
-                ends_with_payload: entry.terms.ends_with_payload,
-            },
-            slot: Arc::new(Slot::linked(place, up.link)),
-            remnant,
-        })
-    }
-}
 
 /// Who watches an instance. Dropped, it has the instance killed, if that is ours.
 #[derive(Debug)]
 pub(super) struct Watch {
-    name: String,
     chronicle: Chronicle,
-    records: Records,
-    log_start: [u64; 2],
-    processes: Arc<Processes>,
+    watched: Watched,
     parts: Parts,
     payload: Payload,
-    ends_with_payload: bool,
-    slot: Arc<Slot>,
-    grace: Duration,
-    remnant: Remnant,
+    health: Option<health::Watch>,
+    /// What rotates its logs.
+    _keeper: Option<Keeper>,
+    /// How it is when it is not paused.
+    wellness: State,
     exit: Option<Exit>,
+    is_out_of_memory: bool,
 }
 
 /// What an instance runs, while it does.
@@ -141,24 +74,27 @@ enum Sign {
     Payload(Result<Option<Exit>, ExecError>),
     /// One of its parts has ended.
     Part(io::Result<()>),
+    Enclosure(EnclosureEvent),
+    Health(Report),
 }
 
+type Reply<T> = oneshot::Sender<Result<T, InstanceError>>;
+
+/// How long Apptainer may take to clean up behind a container.
+const CLEAN_UP: Duration = Duration::from_secs(4);
+
 impl Watch {
-    pub(super) fn new(watched: Watched) -> io::Result<Self> {
-        let processes = watched.processes;
-        let (agent, payload, ends_with_payload) = match watched.kind {
-            Kind::Own {
-                agent,
-                payload,
-                ends_with_payload,
-            } => {
-                let payload = payload.map_or(Payload::Nothing, Payload::Command);
-                (agent, payload, ends_with_payload)
+    /// Must be called in a tokio runtime.
+    pub(super) fn new(mut watched: Watched) -> io::Result<Self> {
+        let processes = &watched.processes;
+        let (agent, payload) = match &mut watched.kind {
+            Kind::Own { agent, payload, .. } => {
+                let payload = payload.take().map_or(Payload::Nothing, Payload::Command);
+                (agent.take(), payload)
             }
             Kind::Foreign => {
                 let payload = processes.main_ended()?;
-                let payload = payload.map_or(Payload::Nothing, Payload::Process);
-                (None, payload, false)
+                (None, payload.map_or(Payload::Nothing, Payload::Process))
             }
         };
         let parts = Parts {
@@ -167,41 +103,62 @@ impl Watch {
             agent,
             servers: processes.servers()?,
         };
+        let (group, paused) = watched.enclosure.halted_by();
+        let halter = Halter {
+            processes: Arc::clone(processes),
+            group,
+            paused,
+        };
+        let logs = watched.records.logs(&watched.name);
+        let keeper = logs::keep(&watched.logs, logs, Arc::new(halter))?;
+        let health = watched.health.clone().map(|health| {
+            let slot = Arc::clone(&watched.slot);
+            let target = Target::new(Arc::clone(processes), slot, watched.ports.clone());
+            health::watch(health, target)
+        });
         Ok(Self {
-            name: watched.name,
             chronicle: Chronicle::begin(),
-            records: watched.records,
-            log_start: watched.log_start,
-            processes: Arc::new(processes),
+            // What nobody asks about is well as long as it runs.
+            wellness: match health {
+                Some(_) => State::Starting,
+                None => State::Ready,
+            },
+            watched,
             parts,
             payload,
-            ends_with_payload,
-            slot: watched.slot,
-            grace: watched.grace,
-            remnant: watched.remnant,
+            health,
+            _keeper: keeper,
             exit: None,
+            is_out_of_memory: false,
         })
     }
 
     /// Watches it from now on.
     pub(super) fn begin(mut self, supervisor: &Supervisor) -> Service {
-        self.remnant.tell(self.chronicle.clone());
+        let watched = &mut self.watched;
+        watched.remnant.tell(self.chronicle.clone());
         let (sender, orders) = mpsc::unbounded_channel();
         let service = Service {
             shared: Arc::new(Shared {
-                name: self.name.clone(),
+                name: watched.name.clone(),
                 chronicle: self.chronicle.clone(),
                 orders: sender,
-                records: self.records.clone(),
-                log_start: self.log_start,
-                running: Some(Running {
-                    processes: Arc::clone(&self.processes),
-                    slot: Arc::clone(&self.slot),
-                }),
+                logs: watched.records.logs(&watched.name),
+                log_start: watched.log_start,
+                ports: watched.ports.clone(),
+                mechanisms: watched.enclosure.mechanisms().clone(),
+                running: Running {
+                    processes: Arc::clone(&watched.processes),
+                    slot: Arc::clone(&watched.slot),
+                },
             }),
         };
-        // It runs, and nothing asks how well.
-        self.chronicle.enter(State::Ready);
+        if watched.is_paused {
+            self.halt_health();
+            self.chronicle.enter(State::Paused);
+        } else {
+            self.chronicle.enter(self.wellness.clone());
+        }
         let task = tokio::spawn(self.run(orders));
         supervisor.take_in(&service, task.abort_handle());
         service
@@ -223,14 +180,22 @@ impl Watch {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, name = self.name, "cannot end an instance");
+                    let name = &self.watched.name;
+                    tracing::warn!(%error, name, "cannot end an instance");
                     answer(&mut replies, error);
                 }
             }
             // Until somebody wants it tried again.
-            match orders.recv().await {
-                Some(Order::Stop(_, reply)) => replies.push(reply),
-                Some(Order::Leave) | None => return,
+            loop {
+                match orders.recv().await {
+                    Some(Order::Stop(_, reply)) => {
+                        replies.push(reply);
+                        break;
+                    }
+                    Some(Order::Leave) | None => return,
+                    // Whoever asks for something else gets no answer.
+                    Some(_) => {}
+                }
             }
         }
     }
@@ -239,100 +204,261 @@ impl Watch {
     async fn watch(
         &mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
-        replies: &mut Vec<oneshot::Sender<Result<(), InstanceError>>>,
+        replies: &mut Vec<Reply<()>>,
     ) -> Option<Cause> {
         loop {
             let sign = tokio::select! {
-                sign = sign(&mut self.payload, &self.parts) => sign,
+                sign = self.sign() => sign,
                 order = orders.recv() => match order {
                     Some(Order::Stop(grace, reply)) => {
                         replies.push(reply);
                         return Some(Cause::Asked(grace));
                     }
                     Some(Order::Leave) | None => return None,
+                    Some(order) => {
+                        self.obey(order).await;
+                        continue;
+                    }
                 },
             };
-            match sign {
-                Sign::Payload(Ok(exit)) => {
-                    if let Some(cause) = self.payload_ended(exit).await {
-                        return Some(cause);
-                    }
-                }
+            let cause = match sign {
+                Sign::Payload(Ok(exit)) => self.payload_ended(exit).await,
                 Sign::Payload(Err(error)) => {
-                    tracing::debug!(%error, name = self.name, "a payload is lost");
-                    return Some(self.judge().await);
+                    tracing::debug!(%error, name = self.watched.name, "a payload is lost");
+                    Some(self.judge().await)
                 }
                 Sign::Part(ended) => {
                     if let Err(error) = ended {
-                        tracing::warn!(%error, name = self.name, "cannot watch an instance");
+                        tracing::warn!(%error, name = self.watched.name, "cannot watch an instance");
                     }
-                    return Some(self.judge().await);
+                    Some(self.judge().await)
                 }
+                Sign::Enclosure(event) => {
+                    self.note_enclosure(event);
+                    None
+                }
+                Sign::Health(report) => {
+                    self.note_health(report);
+                    None
+                }
+            };
+            if cause.is_some() {
+                return cause;
             }
         }
     }
 
+    /// The next thing that is noticed. Cancel-safe.
+    async fn sign(&mut self) -> Sign {
+        let Self {
+            payload,
+            parts,
+            health,
+            watched,
+            ..
+        } = self;
+        let reported = async {
+            match health {
+                Some(health) => health.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // What is known of the payload counts before what comes of it.
+            biased;
+            exit = payload.wait() => Sign::Payload(exit),
+            ended = poll_fn(|context| parts.poll_ended(context)) => Sign::Part(ended),
+            event = watched.enclosure.next_event() => Sign::Enclosure(event),
+            report = reported => Sign::Health(report),
+        }
+    }
+
     async fn payload_ended(&mut self, exit: Option<Exit>) -> Option<Cause> {
+        /// How much later than its end the reason for it may be told.
+        const MOMENT: Duration = Duration::from_millis(100);
         self.exit = exit;
         self.payload = Payload::Nothing;
-        // It may have ended because its files were gone, and have been seen to first.
         let is_well = exit.is_some_and(Exit::success);
+        // It may have ended because its files were gone, and have been seen to first.
         if !is_well && self.parts.loses_server().await {
             return Some(Cause::Lost(Lost::FileSystem));
         }
-        if self.ends_with_payload {
-            return Some(Cause::Exited);
+        if exit == Some(Exit::Signal(Signal::KILL)) {
+            let event = tokio::time::timeout(MOMENT, self.watched.enclosure.next_event()).await;
+            if let Ok(event) = event {
+                self.note_enclosure(event);
+            }
         }
-        self.chronicle.note(EventKind::PayloadEnded { exit });
+        match &self.watched.kind {
+            Kind::Own {
+                ends_with_payload: true,
+                ..
+            } => return Some(Cause::Exited),
+            _ => self.chronicle.note(EventKind::PayloadEnded { exit }),
+        }
         None
+    }
+
+    fn note_enclosure(&mut self, event: EnclosureEvent) {
+        let kind = match event {
+            EnclosureEvent::OutOfMemory { kills } => EventKind::OutOfMemory { kills },
+            EnclosureEvent::Exceeded(Exceeded::Memory { .. }) => EventKind::OutOfMemory { kills: 1 },
+            EnclosureEvent::Exceeded(Exceeded::Processes { count, limit }) => {
+                self.chronicle.note(EventKind::TooManyProcesses { count, limit });
+                return;
+            }
+        };
+        self.is_out_of_memory = true;
+        self.chronicle.note(kind);
+    }
+
+    fn note_health(&mut self, report: Report) {
+        if let Err(reason) = report.result {
+            self.chronicle.note(EventKind::HealthCheckFailed {
+                streak: report.streak,
+                reason: reason.to_string(),
+            });
+        }
+        self.wellness = match report.verdict {
+            Verdict::Starting => State::Starting,
+            Verdict::Healthy => State::Ready,
+            Verdict::Unhealthy => State::Unhealthy,
+        };
+        if self.wellness == State::Ready {
+            // Its server has its ports.
+            self.watched.reservations = None;
+        }
+        if !self.watched.is_paused {
+            self.chronicle.enter(self.wellness.clone());
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Pause(reply) => {
+                let paused = self.pause().await;
+                let _ = reply.send(paused.map_err(|error| self.limit_error("pause", error)));
+            }
+            Order::Resume(reply) => {
+                let resumed = self.resume().await;
+                let _ = reply.send(resumed.map_err(|error| self.limit_error("resume", error)));
+            }
+            Order::Stats(reply) => {
+                let stats = self.watched.enclosure.stats(&self.watched.processes).await;
+                let doing = "count what is used by";
+                let _ = reply.send(stats.map_err(|error| self.limit_error(doing, error)));
+            }
+            // They are not for here.
+            Order::Stop(..) | Order::Leave => {}
+        }
+    }
+
+    async fn pause(&mut self) -> Result<Mechanism, LimitError> {
+        let paused = self.watched.enclosure.pause(&self.watched.processes).await?;
+        self.halt_health();
+        self.watched.is_paused = true;
+        self.chronicle.enter(State::Paused);
+        self.note().await;
+        Ok(paused)
+    }
+
+    async fn resume(&mut self) -> Result<(), LimitError> {
+        if !self.watched.is_paused {
+            return Ok(());
+        }
+        self.watched.enclosure.resume(&self.watched.processes).await?;
+        if let Some(health) = &self.health {
+            health.resume();
+        }
+        self.watched.is_paused = false;
+        self.chronicle.enter(self.wellness.clone());
+        self.note().await;
+        Ok(())
+    }
+
+    fn halt_health(&self) {
+        if let Some(health) = &self.health {
+            health.pause();
+        }
+    }
+
+    /// Writes down how it is.
+    async fn note(&mut self) {
+        let Kind::Own { note, .. } = &mut self.watched.kind else {
+            return;
+        };
+        note.1.is_paused = self.watched.is_paused;
+        let (journal, entry) = (**note).clone();
+        if let Err(error) = blocking(move || journal.note(&entry)).await {
+            tracing::warn!(%error, name = self.watched.name, "cannot note how an instance is");
+        }
+    }
+
+    fn limit_error(&self, doing: &'static str, source: LimitError) -> InstanceError {
+        InstanceError::limit(doing, &self.watched.name, source)
     }
 
     /// Why it is lost.
     async fn judge(&mut self) -> Cause {
-        let record = self.records.folder(&self.name);
+        let record = self.watched.records.folder(&self.watched.name);
         Cause::Lost(self.parts.judge(&record).await)
     }
 
     /// Ends it, and makes sure that nothing is left of it.
     async fn end(&mut self, cause: Cause) -> Result<State, InstanceError> {
-        let name = self.name.clone();
+        let name = self.watched.name.clone();
         let io_error = |source| InstanceError::Io {
             doing: "stop",
             name: name.clone(),
             source,
         };
+        self.health = None;
+        if self.watched.is_paused {
+            // What stands still obeys nobody; what cannot go on is killed in the end.
+            let watched = &mut self.watched;
+            if let Err(error) = watched.enclosure.resume(&watched.processes).await {
+                tracing::warn!(%error, name, "cannot let an instance go on to end it");
+            }
+            watched.is_paused = false;
+        }
         if let Cause::Asked(grace) = cause {
-            let grace = grace.unwrap_or(self.grace);
-            let asked = self.processes.ask_to_end(Signal::TERM, grace).await;
+            let grace = grace.unwrap_or(self.watched.grace);
+            let signal = self.watched.stop_signal;
+            let asked = self.watched.processes.ask_to_end(signal, grace).await;
             asked.map_err(io_error)?;
             self.note_exit().await;
         }
         // What its commands were asked for is asked no more.
-        self.slot.forget();
-        let is_gone = self.processes.kill_all().await.map_err(io_error)?;
+        self.watched.slot.forget();
+        let is_gone = self.watched.processes.kill_all().await.map_err(io_error)?;
         let known = match cause {
-            Cause::Lost(_) => Known::Nothing,
-            _ if is_gone => Known::Ended,
+            Cause::Asked(_) | Cause::Exited if is_gone => Known::Ended,
             _ => Known::Nothing,
         };
-        let mut remnant = std::mem::replace(&mut self.remnant, Remnant::nothing());
+        let mut remnant = std::mem::replace(&mut self.watched.remnant, Remnant::nothing());
         let (cleared, remnant) = blocking(move || (remnant.clear(known), remnant)).await;
-        self.remnant = remnant;
+        self.watched.remnant = remnant;
         if !cleared.map_err(io_error)? {
             return Err(InstanceError::StillRunning { name });
         }
+        Ok(self.final_state(cause))
+    }
+
+    fn final_state(&self, cause: Cause) -> State {
         let stopped = |was_asked| {
             State::Stopped(Stopped {
                 exit: self.exit,
                 was_asked,
-                is_out_of_memory: false,
+                is_out_of_memory: self.is_out_of_memory,
             })
         };
-        Ok(match cause {
+        match cause {
             Cause::Asked(_) => stopped(true),
             Cause::Exited => stopped(false),
+            // The watchdog kills that where nothing else helps.
+            Cause::Lost(Lost::Container) if self.is_out_of_memory => stopped(false),
             Cause::Lost(lost) => State::Lost(lost),
-        })
+        }
     }
 
     /// How the payload ended, which its agent tells at once.
@@ -344,30 +470,18 @@ impl Watch {
         match tokio::time::timeout(MOMENT, self.payload.wait()).await {
             Ok(Ok(exit)) => self.exit = exit,
             Ok(Err(error)) => {
-                tracing::debug!(%error, name = self.name, "nobody knows how a payload ended");
+                let name = &self.watched.name;
+                tracing::debug!(%error, name, "nobody knows how a payload ended");
             }
             // It is killed next.
-            Err(_) => {}
+            Err(_) => self.exit = Some(Exit::Signal(Signal::KILL)),
         }
     }
 
     /// Leaves it running.
     fn leave(&mut self) {
-        self.remnant.leave();
+        self.watched.remnant.leave();
         self.chronicle.close();
-    }
-}
-
-/// How long Apptainer may take to clean up behind a container.
-const CLEAN_UP: Duration = Duration::from_secs(4);
-
-/// The next thing that is noticed. Cancel-safe.
-async fn sign(payload: &mut Payload, parts: &Parts) -> Sign {
-    tokio::select! {
-        // What is known of the payload counts before what comes of it.
-        biased;
-        exit = payload.wait() => Sign::Payload(exit),
-        ended = poll_fn(|context| parts.poll_ended(context)) => Sign::Part(ended),
     }
 }
 
@@ -395,10 +509,7 @@ impl Parts {
     async fn judge(&self, record: &Path) -> Lost {
         /// How long what ends together may take.
         const MOMENT: Duration = Duration::from_millis(100);
-        if tokio::time::timeout(MOMENT, self.first.wait())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(MOMENT, self.first.wait()).await.is_ok() {
             let _ = tokio::time::timeout(CLEAN_UP, self.master.wait()).await;
             // A master that lives removes the record in the end.
             return if record.exists() {
@@ -428,7 +539,7 @@ impl Parts {
         Poll::Pending
     }
 
-    /// The same, or does any moment.
+    /// Whether what serves its files has ended, or does any moment.
     async fn loses_server(&self) -> bool {
         const MOMENT: Duration = Duration::from_millis(10);
         let any = poll_fn(|context| {
@@ -448,7 +559,7 @@ impl Parts {
 }
 
 /// Tells all that wait why it cannot be done.
-fn answer(replies: &mut Vec<oneshot::Sender<Result<(), InstanceError>>>, error: InstanceError) {
+fn answer(replies: &mut Vec<Reply<()>>, error: InstanceError) {
     let name = match &error {
         InstanceError::StillRunning { name } => Some(name.clone()),
         _ => None,

@@ -1,0 +1,163 @@
+//! What there is to watch of an instance.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apptainer_sys::process::Signal;
+use apptainer_sys::state::instance::Records;
+
+use super::journal::{Entry, Journal};
+use super::remnant::Remnant;
+use super::{GRACE, Supervisor};
+use crate::Apptainer;
+use crate::container::Settings;
+use crate::exec::{Child, Link, Place, Slot};
+use crate::instance::limits::Enclosure;
+use crate::instance::list::Found;
+use crate::instance::ports::Reservations;
+use crate::instance::processes::Processes;
+use crate::instance::remains::{Naming, Remains};
+use crate::instance::{Health, InstanceError, LogSettings};
+use crate::process::Ended;
+
+/// An instance that runs.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) records: Records,
+    /// How long its logs were before it.
+    pub(super) log_start: [u64; 2],
+    /// How it is told to end, and how long it may take to obey.
+    pub(super) stop_signal: Signal,
+    pub(super) grace: Duration,
+    pub(super) processes: Arc<Processes>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) ports: Vec<(String, u16)>,
+    pub(super) reservations: Option<Reservations>,
+    pub(super) enclosure: Enclosure,
+    pub(super) health: Option<Health>,
+    pub(super) logs: LogSettings,
+    pub(super) is_paused: bool,
+    pub(super) remnant: Remnant,
+    pub(super) kind: Kind,
+}
+
+/// Who started an instance.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// We, with an agent.
+    Own {
+        agent: Option<Ended>,
+        payload: Option<Child>,
+        ends_with_payload: bool,
+        /// Where it is noted, and how.
+        note: Box<(Arc<Journal>, Entry)>,
+    },
+    /// Somebody else.
+    Foreign,
+}
+
+/// An instance of ours that runs, and what there is to reach it by.
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) processes: Processes,
+    pub(super) link: Link,
+    pub(super) payload: Option<Child>,
+    pub(super) enclosure: Enclosure,
+    pub(super) reservations: Option<Reservations>,
+    pub(super) health: Option<Health>,
+}
+
+impl Watched {
+    /// One of ours.
+    pub(super) fn own(
+        supervisor: &Supervisor,
+        entry: Entry,
+        records: Records,
+        settings: Settings,
+        up: Up,
+        remnant: Remnant,
+    ) -> io::Result<Self> {
+        let spec = &entry.spec;
+        Ok(Self {
+            name: entry.name.clone(),
+            records,
+            log_start: entry.log_start,
+            stop_signal: spec.stop_signal.unwrap_or(Signal::TERM),
+            grace: spec.grace(),
+            ports: entry.ports.clone(),
+            reservations: up.reservations,
+            enclosure: up.enclosure,
+            health: up.health,
+            logs: spec.logs.clone(),
+            is_paused: entry.is_paused,
+            processes: Arc::new(up.processes),
+            kind: Kind::Own {
+                agent: up.link.ended()?,
+                payload: up.payload,
+                ends_with_payload: spec.ends_with_payload(),
+                note: Box::new((Arc::clone(supervisor.journal()), entry.clone())),
+            },
+            slot: Arc::new(Slot::linked(
+                place(supervisor.client(), &entry.name, settings),
+                up.link,
+            )),
+            remnant,
+        })
+    }
+
+    /// One that somebody else started.
+    pub(super) fn foreign(client: &Apptainer, name: &str, found: Found) -> Self {
+        let remains = Remains::new(found.records.clone(), name, Naming::Given);
+        Self {
+            name: name.to_owned(),
+            records: found.records,
+            log_start: [0; 2],
+            stop_signal: Signal::TERM,
+            grace: GRACE,
+            processes: Arc::new(found.processes),
+            slot: Arc::new(Slot::new(place(client, name, Settings::default()))),
+            ports: Vec::new(),
+            reservations: None,
+            enclosure: Enclosure::nothing(),
+            health: None,
+            logs: LogSettings::default(),
+            is_paused: false,
+            remnant: Remnant::new(name, client, None, remains, None),
+            kind: Kind::Foreign,
+        }
+    }
+}
+
+fn place(client: &Apptainer, name: &str, settings: Settings) -> Place {
+    Place {
+        client: client.clone(),
+        image: format!("instance://{name}").into(),
+        settings,
+        uses: None,
+    }
+}
+
+impl Supervisor {
+    /// Watches an instance of this user's that somebody else started, as `apptainer instance
+    /// start` does.
+    ///
+    /// It is not noted, and goes on when this supervisor ends. How its payload ends is known where
+    /// the kernel tells, from Linux 6.15 on.
+    pub async fn adopt(&self, name: impl AsRef<str>) -> Result<super::Service, InstanceError> {
+        let name = name.as_ref();
+        if let Some(service) = self.service(name) {
+            return Ok(service);
+        }
+        let found = crate::instance::list::found(self.client(), name).await?;
+        let watched = Watched::foreign(self.client(), name, found);
+        let watch = super::watch::Watch::new(watched);
+        let watch = watch.map_err(|source| InstanceError::Io {
+            doing: "watch",
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok(watch.begin(self))
+    }
+}
