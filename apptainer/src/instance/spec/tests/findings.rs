@@ -80,6 +80,9 @@ fn nothing_has_a_nul_byte_in_it() {
     host.finds(&spec().bind("/a\0", "/b"), "binds[0].source", "NUL");
     host.finds(&spec().scratch("/a\0"), "scratch[0]", "NUL");
     host.finds(&spec().env_file("/a\0"), "env_files[0]", "NUL");
+    host.finds(&spec().seccomp("/a\0"), "seccomp", "NUL");
+    let argument = spec().network(Joined::to("lab").arg("a\0", "b"));
+    host.finds(&argument, "networks[0].args.a\0", "NUL");
 }
 
 #[test]
@@ -94,7 +97,11 @@ fn what_is_bound_is_there() {
     let host = Empty::new();
     let wrong = spec().bind("/usr", "/a").bind(host.path("no"), "/b");
     host.finds(&wrong, "binds[1].source", "make it");
-    host.finds(&spec().bind("/usr", "b"), "binds[0].destination", "absolute");
+    host.finds(
+        &spec().bind("/usr", "b"),
+        "binds[0].destination",
+        "absolute",
+    );
 }
 
 #[test]
@@ -121,9 +128,7 @@ fn a_place_is_taken_once() {
         .bind("/usr", "/me")
         .home(HomeDir::new("/usr").to("/me"));
     host.finds(&home, "home.destination", "binds[0].destination");
-    let dns = spec()
-        .bind("/usr", "/etc/resolv.conf")
-        .dns([1, 1, 1, 1]);
+    let dns = spec().bind("/usr", "/etc/resolv.conf").dns([1, 1, 1, 1]);
     host.finds(&dns, "dns", "binds[0].destination");
 }
 
@@ -282,9 +287,7 @@ fn networks_are_joined_as_they_can_be() {
     host.finds(&wrong, "networks[0].name", "name");
     let zero = spec().network(Joined::to("bridge").tcp_port(0, 80));
     host.finds(&zero, "networks[0]", "65535");
-    let twice = spec()
-        .network(Joined::to("lab"))
-        .network(Joined::to("lab"));
+    let twice = spec().network(Joined::to("lab")).network(Joined::to("lab"));
     host.finds(&twice, "networks[1].name", "already");
     let none = spec()
         .network(Joined::to("none"))

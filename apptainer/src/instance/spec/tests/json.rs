@@ -52,7 +52,12 @@ fn everything_has_its_name() {
         .namespace(Namespace::User)
         .namespace(Namespace::Ipc)
         .hostname("host")
-        .network(Joined::to("lab").tcp_port(1, 2).udp_port(3, 4).arg("IP", "10.0.0.1"))
+        .network(
+            Joined::to("lab")
+                .tcp_port(1, 2)
+                .udp_port(3, 4)
+                .arg("IP", "10.0.0.1"),
+        )
         .network_namespace("/net")
         .dns([1, 1, 1, 1])
         .gpu(Gpu::Rocm)
@@ -88,10 +93,7 @@ fn what_is_not_known_is_refused() {
             r#"{"image": "a", "contain": "half"}"#,
             "unknown variant `half`",
         ),
-        (
-            r#"{"image": "a", "add_capabilities": ["CAP_X"]}"#,
-            "no",
-        ),
+        (r#"{"image": "a", "add_capabilities": ["CAP_X"]}"#, "no"),
         (r#"{"image": "a", "no_mount": ["x"]}"#, "bind-paths"),
         (r#"{"image": "a", "stop_signal": "SIGX"}"#, "SIGTERM"),
         (r#"{"image": "a", "stop_grace": -1}"#, "number of seconds"),

@@ -95,7 +95,7 @@ fn unreadable(path: &Path) -> Option<String> {
     let is_file = || fs::metadata(path).is_ok_and(|file| file.is_file());
     let problem = || {
         let problem = format!("{} is not a file; name one", path.display());
-        (!is_file()).then_some(problem)
+        (!is_file() && !has_nul(path)).then_some(problem)
     };
     let open = || unusable(path, File::open(path));
     absent(path).or_else(problem).or_else(open)

@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::instance::spec::Spec;
 use crate::instance::spec::error::Findings;
 
+const NUL: &str = "it has a NUL byte in it, which no process can be given";
+
 pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     match serde_json::to_value(spec) {
         Ok(value) => look(&value, "", findings),
@@ -36,6 +38,9 @@ fn look(value: &Value, field: &str, findings: &mut Findings) {
                 } else {
                     format!("{field}.{name}")
                 };
+                if name.contains('\0') {
+                    findings.add(&below, NUL);
+                }
                 look(member, &below, findings);
             }
         }
