@@ -253,13 +253,20 @@ impl Enclosure {
         }
     }
 
-    /// What the instance uses.
+    /// What the instance uses: all that is in its cgroup, or else all that is in the container,
+    /// what has joined it too.
     pub(in crate::instance) async fn stats(
         &self,
         processes: &Processes,
     ) -> Result<Stats, LimitError> {
-        let group = self.payload().cloned();
-        let members = members(processes)?;
+        let by_group = self.mechanisms.stats != Mechanism::Processes;
+        let group = self.payload().filter(|_| by_group).cloned();
+        let members = match group {
+            Some(_) => Vec::new(),
+            None => processes
+                .inhabitants()
+                .map_err(LimitError::processes("find"))?,
+        };
         let mut stats = blocking(move || Stats::of(group.as_ref(), &members)).await?;
         stats.memory.limit = stats.memory.limit.or(self.limits.memory);
         let most = self.limits.pids;
