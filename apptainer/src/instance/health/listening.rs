@@ -10,6 +10,7 @@ use apptainer_sys::process::{Pid, Process};
 
 use super::failure::ProbeFailure;
 use super::proc_net::{Socket, sockets_of};
+use super::sock_diag;
 use crate::instance::processes::Processes;
 
 /// Where an instance listens at a port.
@@ -34,18 +35,17 @@ pub(super) fn find(processes: &Processes, port: u16) -> Result<Listening, ProbeF
 
 fn find_by_pid(processes: &Processes, port: u16) -> Result<Listening, ProbeFailure> {
     let first = processes.payload_pid();
-    let sockets = sockets_of(first);
-    let mut sockets = sockets.map_err(ProbeFailure::io("see what listens"))?;
-    sockets.retain(|socket| socket.is_listening && socket.port == port);
+    let ours = namespace(own_pid(), "net").ok_or_else(hidden)?;
+    let theirs = namespace(first, "net");
+    let sockets = listening_at(first, port, theirs == Some(ours));
+    let sockets = sockets.map_err(ProbeFailure::io("see what listens"))?;
     if sockets.is_empty() {
         return Err(ProbeFailure::NotListening { port });
     }
     let members = processes.members();
     let members = members.map_err(ProbeFailure::io("see what runs in the instance"))?;
     let members: Vec<Pid> = members.iter().map(|member| member.process.pid).collect();
-    let theirs = namespace_of(&members, "net").ok_or_else(hidden)?;
-    let ours = namespace(own_pid(), "net").ok_or_else(hidden)?;
-    if theirs != ours {
+    if namespace_of(&members, "net").ok_or_else(hidden)? != ours {
         return Ok(Listening::OwnNetwork);
     }
     let inodes = inodes_held(&members, &sockets, port)?;
@@ -58,6 +58,20 @@ fn find_by_pid(processes: &Processes, port: u16) -> Result<Listening, ProbeFailu
         .collect();
     addresses.sort_by_key(|address| !address.ip().is_loopback());
     Ok(Listening::Here(addresses))
+}
+
+/// What listens at a port in the network of a process.
+fn listening_at(pid: Pid, port: u16, is_ours: bool) -> io::Result<Vec<Socket>> {
+    if is_ours {
+        match sock_diag::listening_at(port) {
+            Ok(sockets) => return Ok(sockets),
+            // Not every kernel has it, nor does every filter of system calls let it through.
+            Err(error) => tracing::debug!(%error, "asking /proc what listens"),
+        }
+    }
+    let mut sockets = sockets_of(pid)?;
+    sockets.retain(|socket| socket.is_listening && socket.port == port);
+    Ok(sockets)
 }
 
 /// Under which addresses a socket can be connected to. One for all addresses of IPv6 is mostly

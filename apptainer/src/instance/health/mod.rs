@@ -10,6 +10,7 @@ mod proc_net;
 mod schedule;
 mod seconds;
 mod settings;
+mod sock_diag;
 mod watch;
 
 pub use failure::ProbeFailure;
