@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use apptainer::instance::{Privileges, Spec, Supervisor};
 use apptainer::sys::process::{Pid, Process, State};
 use apptainer::{Apptainer, Container, Image, Rootfs};
 
@@ -92,6 +93,32 @@ impl World {
         startable(self.busybox().await.container())
     }
 
+    /// An instance of the busybox image, one that root may start too.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub fn spec(&self) -> Spec {
+        let image = crate::busybox_sif();
+        let spec = Spec::new(image.to_str().expect("it is made below a plain path"));
+        if nix::unistd::geteuid().is_root() {
+            spec.privileges(Privileges::Drop)
+        } else {
+            spec
+        }
+    }
+
+    /// A supervisor with a folder of its own.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be opened.
+    pub async fn supervisor(&self) -> Supervisor {
+        let builder = self.client.supervisor("test");
+        let builder = builder.runtime_dir(self.folder().join("runtime"));
+        builder.open().await.expect("there is no other")
+    }
+
     /// Checks that nothing is left.
     ///
     /// # Panics
@@ -118,10 +145,15 @@ impl World {
             "store/v1/work",
             "config/instances/app",
             "config/apptainer-rs/starting",
+            "config/apptainer-rs/supervisors",
+            "runtime",
         ];
         for place in places {
             let files = files_below(&self.folder().join(place));
-            leaks.extend(files.iter().map(|path| path.display().to_string()));
+            // It is there for the next.
+            let is_left = |path: &&PathBuf| !path.file_name().is_some_and(is_agent);
+            let left = files.iter().filter(is_left);
+            leaks.extend(left.map(|path| path.display().to_string()));
         }
         leaks
     }
@@ -179,6 +211,10 @@ fn descendants() -> Vec<Process> {
         }
     }
     found
+}
+
+fn is_agent(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"agent-")
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 pub use error::PortError;
-#[expect(unused_imports, reason = "what starts instances comes to use it")]
 pub(super) use reservation::Reservations;
 
 /// A TCP port of this host that is kept free for an instance from before its start.

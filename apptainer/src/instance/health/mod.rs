@@ -19,5 +19,4 @@ pub use settings::Health;
 
 pub(super) use ask::Target;
 pub(super) use proc_net::has_connections;
-#[expect(unused_imports, reason = "what supervises instances comes to use it")]
 pub(super) use watch::{Report, Verdict, Watch, watch};

@@ -305,24 +305,6 @@ impl Enclosure {
         blocking(move || paused.resume_all(group.as_ref(), &processes)).await
     }
 
-    /// Kills all that is in the groups, what has lost its parents too, and waits until it has
-    /// ended; says whether there are groups.
-    pub(in crate::instance) async fn kill(&self) -> Result<bool, LimitError> {
-        let Some(groups) = self.groups.clone() else {
-            return Ok(false);
-        };
-        blocking(move || groups.kill()).await?;
-        Ok(true)
-    }
-
-    /// Takes it away, once nothing is in it, for which it waits a while.
-    pub(in crate::instance) async fn remove(self) -> Result<(), LimitError> {
-        if let Some(groups) = self.groups {
-            blocking(move || groups.remove()).await?;
-        }
-        Ok(())
-    }
-
     /// It, as data: complete once the instance was [adopted](Self::adopt).
     pub(in crate::instance) fn record(&self) -> EnclosureRecord {
         EnclosureRecord {

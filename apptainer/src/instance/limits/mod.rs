@@ -21,11 +21,6 @@ mod watchdog;
 pub use error::LimitError;
 pub use mechanism::{Mechanism, Mechanisms};
 pub use settings::Limits;
-
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "what supervises instances comes to use them")
-)]
 pub(in crate::instance) use {
     enclosure::{Enclosure, EnclosureEvent},
     record::EnclosureRecord,

@@ -60,11 +60,6 @@ impl Reservations {
             held.sockets.clear();
         }
     }
-
-    /// Lets go of one, whose server listens by now.
-    pub(in crate::instance) fn hand_over(&mut self, name: &str) {
-        self.held.retain(|held| held.name != name);
-    }
 }
 
 impl Held {

@@ -132,10 +132,6 @@ impl Spec {
 
     /// The same with the numbers of ports for `{port:NAME}`, in arguments and in the values of
     /// variables.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what supervises instances comes to use it")
-    )]
     pub(crate) fn substituted(&self, ports: &[(String, u16)]) -> Self {
         let mut spec = self.clone();
         let words = spec.payload.words_mut().iter_mut();

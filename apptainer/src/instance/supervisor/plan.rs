@@ -66,7 +66,13 @@ impl Spec {
             Payload::Command(_) => None,
         };
         let words = self.payload.words().iter().map(OsString::from);
-        Some(script.map(OsString::from).into_iter().chain(words).collect())
+        Some(
+            script
+                .map(OsString::from)
+                .into_iter()
+                .chain(words)
+                .collect(),
+        )
     }
 
     /// What shapes the container, with these ports and this temporary layer.
@@ -91,7 +97,7 @@ impl Spec {
     }
 
     /// It as it is noted on disk: without what is code.
-    pub(super) fn noted(&self) -> Self {
+    pub(in crate::instance) fn noted(&self) -> Self {
         let mut spec = self.clone();
         let is_code = |health: &crate::instance::Health| health.is_custom();
         if spec.health.as_ref().is_some_and(is_code) {
@@ -110,10 +116,7 @@ impl Spec {
         let image = client.image(self.image.0.as_str()).await?;
         let (name, naming) = match &self.name {
             Some(name) => (name.clone(), Naming::Given),
-            None => (
-                crate::instance::start::generated_name(),
-                Naming::Generated,
-            ),
+            None => (crate::instance::start::generated_name(), Naming::Generated),
         };
         Ok(Plan {
             name,

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Spawn, State, Tree};
@@ -32,10 +32,6 @@ impl Room {
     /// One that was made before.
     pub(super) fn at(folder: PathBuf) -> Self {
         Self { folder }
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Where the agent listens.

@@ -109,7 +109,11 @@ impl Service {
     pub async fn probe(&self, probe: &Probe) -> Result<(), ProbeFailure> {
         let running = &self.shared.running;
         let ports = self.shared.ports.clone();
-        let target = Target::new(Arc::clone(&running.processes), Arc::clone(&running.slot), ports);
+        let target = Target::new(
+            Arc::clone(&running.processes),
+            Arc::clone(&running.slot),
+            ports,
+        );
         target.ask(probe).await
     }
 

@@ -108,7 +108,10 @@ impl Supervisor {
         let mut remnant = Remnant::new(&entry.id, client, own, remains, image);
         remnant.keep_name(lock);
         remnant.is_enclosed(entry.enclosure.clone());
-        let layer = plan.spec.temporary_overlay.then(|| OverlayLayer::new(room.overlay()));
+        let layer = plan
+            .spec
+            .temporary_overlay
+            .then(|| OverlayLayer::new(room.overlay()));
         let mut starting = Starting {
             supervisor: self,
             plan,
@@ -143,7 +146,8 @@ impl Supervisor {
         blocking(move || {
             let reservations = Reservations::of(&ports, &folder)?;
             let enclosure = Enclosure::prepare(&limits, &id);
-            let enclosure = enclosure.map_err(|source| InstanceError::limit("start", &id, source))?;
+            let enclosure =
+                enclosure.map_err(|source| InstanceError::limit("start", &id, source))?;
             Ok((reservations, enclosure))
         })
         .await
@@ -352,8 +356,7 @@ impl Starting<'_> {
             spawn.set_env(variable, value);
         }
         let placement = self.enclosure.placement();
-        let placement =
-            placement.map_err(|source| InstanceError::limit("start", name, source))?;
+        let placement = placement.map_err(|source| InstanceError::limit("start", name, source))?;
         if let Some(placement) = placement {
             spawn.cgroup(placement);
         }

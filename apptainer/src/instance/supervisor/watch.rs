@@ -18,11 +18,11 @@ use super::service::{Order, Running, Service, Shared};
 use super::watched::{Kind, Watched};
 use crate::blocking::blocking;
 use crate::exec::{Child, ExecError};
+use crate::instance::InstanceError;
 use crate::instance::health::{self, Report, Target, Verdict};
 use crate::instance::limits::{EnclosureEvent, Exceeded, LimitError, Mechanism};
 use crate::instance::logs::{self, Keeper};
 use crate::instance::state::{Chronicle, EventKind, Lost, State, Stopped};
-use crate::instance::InstanceError;
 use crate::process::Ended;
 
 /// Who watches an instance. Dropped, it has the instance killed, if that is ours.
@@ -302,9 +302,12 @@ impl Watch {
     fn note_enclosure(&mut self, event: EnclosureEvent) {
         let kind = match event {
             EnclosureEvent::OutOfMemory { kills } => EventKind::OutOfMemory { kills },
-            EnclosureEvent::Exceeded(Exceeded::Memory { .. }) => EventKind::OutOfMemory { kills: 1 },
+            EnclosureEvent::Exceeded(Exceeded::Memory { .. }) => {
+                EventKind::OutOfMemory { kills: 1 }
+            }
             EnclosureEvent::Exceeded(Exceeded::Processes { count, limit }) => {
-                self.chronicle.note(EventKind::TooManyProcesses { count, limit });
+                self.chronicle
+                    .note(EventKind::TooManyProcesses { count, limit });
                 return;
             }
         };
@@ -354,7 +357,11 @@ impl Watch {
     }
 
     async fn pause(&mut self) -> Result<Mechanism, LimitError> {
-        let paused = self.watched.enclosure.pause(&self.watched.processes).await?;
+        let paused = self
+            .watched
+            .enclosure
+            .pause(&self.watched.processes)
+            .await?;
         self.halt_health();
         self.watched.is_paused = true;
         self.chronicle.enter(State::Paused);
@@ -366,7 +373,10 @@ impl Watch {
         if !self.watched.is_paused {
             return Ok(());
         }
-        self.watched.enclosure.resume(&self.watched.processes).await?;
+        self.watched
+            .enclosure
+            .resume(&self.watched.processes)
+            .await?;
         if let Some(health) = &self.health {
             health.resume();
         }
@@ -509,7 +519,10 @@ impl Parts {
     async fn judge(&self, record: &Path) -> Lost {
         /// How long what ends together may take.
         const MOMENT: Duration = Duration::from_millis(100);
-        if tokio::time::timeout(MOMENT, self.first.wait()).await.is_ok() {
+        if tokio::time::timeout(MOMENT, self.first.wait())
+            .await
+            .is_ok()
+        {
             let _ = tokio::time::timeout(CLEAN_UP, self.master.wait()).await;
             // A master that lives removes the record in the end.
             return if record.exists() {

@@ -8,6 +8,7 @@ mod caller;
 mod exclusions;
 mod files;
 mod gpus;
+mod parts;
 mod places;
 mod texts;
 mod values;
@@ -69,10 +70,6 @@ impl Spec {
 
     /// The same for this Apptainer and this user. Blocks, and runs `apptainer` where the answer
     /// depends on how it was built.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what supervises instances comes to use it")
-    )]
     pub(crate) fn validate_for(&self, client: &Apptainer) -> Result<(), SpecError> {
         let has_setuid = || {
             let config = client.install().build_config();
@@ -92,6 +89,7 @@ impl Spec {
         values::check(self, &mut findings);
         files::check(self, host, &mut findings);
         places::check(self, &mut findings);
+        parts::check(self, &mut findings);
         alone::check(self, &mut findings);
         exclusions::check(self, &mut findings);
         gpus::check(self, &host.gpus, &mut findings);

@@ -8,7 +8,7 @@ use crate::instance::spec::error::Findings;
 const NUL: &str = "it has a NUL byte in it, which no process can be given";
 
 pub(super) fn check(spec: &Spec, findings: &mut Findings) {
-    match serde_json::to_value(spec) {
+    match serde_json::to_value(spec.noted()) {
         Ok(value) => look(&value, "", findings),
         Err(error) => findings.add(
             "spec",

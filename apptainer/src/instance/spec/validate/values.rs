@@ -106,13 +106,9 @@ fn wrong_name(name: &str) -> Option<&'static str> {
 fn check_ports(spec: &Spec, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     for (index, port) in spec.ports.iter().enumerate() {
-        let field = format!("ports[{index}].name");
-        if port.name.is_empty() || port.name.contains(['{', '}']) {
-            let problem = "a port's name is not empty, and has no braces in it";
-            findings.add(field, problem);
-        } else if !names.insert(&port.name) {
+        if !names.insert(&port.name) {
             let problem = format!("two ports are called {}; rename one", port.name);
-            findings.add(field, problem);
+            findings.add(format!("ports[{index}].name"), problem);
         }
     }
 }
