@@ -99,7 +99,15 @@ impl World {
     ///
     /// When it cannot be made.
     pub fn spec(&self) -> Spec {
-        let image = crate::busybox_sif();
+        self.spec_of(&crate::busybox_sif())
+    }
+
+    /// The same of the image at this path.
+    ///
+    /// # Panics
+    ///
+    /// When the path is not text.
+    pub fn spec_of(&self, image: &Path) -> Spec {
         let spec = Spec::new(image.to_str().expect("it is made below a plain path"));
         if nix::unistd::geteuid().is_root() {
             spec.privileges(Privileges::Drop)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apptainer::instance::{InstanceError, Payload, Port, Spec, State};
 use apptainer::sys::process::{Exit, Signal};
-use fixtures::World;
+use fixtures::{World, busybox_sandbox};
 
 use super::{WAIT, end, stopped};
 
@@ -95,19 +95,25 @@ async fn until_said(service: &apptainer::instance::Service, text: &str) {
 async fn scripts_of_the_image_are_run_as_apptainer_does() {
     let world = World::new().await;
     let supervisor = world.supervisor().await;
-    // What the image says is bound over, so that there is something to see.
-    let script = world.folder().join("script");
-    std::fs::write(&script, "#!/bin/sh\necho \"ran $0 $*\"\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&script, mode).unwrap();
-    let run = world.spec().bind(&script, "/.singularity.d/runscript");
-    let service = supervisor.start(&run.run(["a", "b c"])).await.unwrap();
+    let root = world.folder().join("root");
+    busybox_sandbox(&root);
+    let image = world.folder().join("image");
+    let mut build = std::process::Command::new("apptainer");
+    build.args(["--silent", "build", "--sandbox"]).args([&image, &root]);
+    assert!(build.status().unwrap().success());
+    for script in ["runscript", "startscript"] {
+        let script = image.join(".singularity.d").join(script);
+        std::fs::write(&script, "#!/bin/sh\necho \"ran $0 $*\"\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+    }
+    let spec = || world.spec_of(&image);
+    let service = supervisor.start(&spec().run(["a", "b c"])).await.unwrap();
     until_said(&service, "ran /.singularity.d/runscript a b c").await;
     assert_eq!(stopped(&service).await.exit, Some(Exit::Code(0)));
 
-    let start = world.spec().bind(&script, "/.singularity.d/startscript");
     let service = supervisor
-        .start(&start.payload(Payload::Start(vec!["x".into()])))
+        .start(&spec().payload(Payload::Start(vec!["x".into()])))
         .await
         .unwrap();
     until_said(&service, "ran /.singularity.d/startscript x").await;
