@@ -3,7 +3,7 @@
 //! The tables in `/proc` cost a walk over all buckets for connections, which takes tens of
 //! milliseconds where there is much memory; this looks at sockets that listen only.
 //!
-//! Source: sock_diag(7), netlink(7), and Linux's `include/uapi/linux/inet_diag.h`.
+//! Source: `sock_diag(7)`, netlink(7), and Linux's `include/uapi/linux/inet_diag.h`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
