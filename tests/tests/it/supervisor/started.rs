@@ -99,7 +99,9 @@ async fn scripts_of_the_image_are_run_as_apptainer_does() {
     busybox_sandbox(&root);
     let image = world.folder().join("image");
     let mut build = std::process::Command::new("apptainer");
-    build.args(["--silent", "build", "--sandbox"]).args([&image, &root]);
+    build
+        .args(["--silent", "build", "--sandbox"])
+        .args([&image, &root]);
     assert!(build.status().unwrap().success());
     for script in ["runscript", "startscript"] {
         let script = image.join(".singularity.d").join(script);
