@@ -37,10 +37,11 @@ mod client;
 mod container;
 mod error;
 pub mod exec;
+mod folders;
 pub mod image;
 pub mod instance;
 mod lock;
-mod private;
+
 mod process;
 
 pub use apptainer_sys as sys;

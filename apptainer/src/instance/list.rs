@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use apptainer_sys::process::Pid;
-use apptainer_sys::state::instance::{Record, RecordError, Records, is_valid_name};
+use apptainer_sys::state::instance::{Config, Record, RecordError, Records, is_valid_name};
 
 use super::InstanceError;
 use super::processes::Processes;
 use crate::Apptainer;
 use crate::blocking::blocking;
+use crate::container::Settings;
 
 /// How long a record may take to be written.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -64,6 +65,8 @@ pub(super) fn records(client: &Apptainer, name: &str) -> Result<Records, Instanc
 pub(super) struct Found {
     pub(super) records: Records,
     pub(super) processes: Processes,
+    /// What its commands need to get in.
+    pub(super) settings: Settings,
 }
 
 /// The instance of this name.
@@ -82,7 +85,21 @@ pub(super) async fn found(client: &Apptainer, name: &str) -> Result<Found, Insta
         source,
     })?;
     let processes = processes.ok_or_else(not_running)?;
-    Ok(Found { records, processes })
+    Ok(Found {
+        records,
+        processes,
+        settings: joining(&record),
+    })
+}
+
+/// What gets into an instance that has given up root's privileges, for root.
+fn joining(record: &Record) -> Settings {
+    let mut settings = Settings::default();
+    let has_none = |config: Config| config.capabilities.is_empty();
+    if nix::unistd::geteuid().is_root() && record.config().is_ok_and(has_none) {
+        settings.action.no_privs(true);
+    }
+    settings
 }
 
 /// The record of an instance, if that runs. Waits a little for one that is being

@@ -11,7 +11,7 @@ use apptainer_sys::state::instance::Records;
 
 use super::InstanceError;
 use super::limits::LimitError;
-use super::list::{Found, found};
+use super::list::found;
 use super::logs::ReadLogs;
 use super::pause::{Pause, Who};
 use super::processes::Processes;
@@ -93,14 +93,14 @@ impl Instance {
     /// ```
     pub async fn attach(client: &Apptainer, name: impl AsRef<str>) -> Result<Self, InstanceError> {
         let name = name.as_ref();
-        let Found { records, processes } = found(client, name).await?;
-        let remains = Remains::new(records.clone(), name, Naming::Given);
+        let found = found(client, name).await?;
+        let remains = Remains::new(found.records.clone(), name, Naming::Given);
         let mut instance = Self::new(
             client,
-            Settings::default(),
+            found.settings,
             name,
-            processes,
-            records,
+            found.processes,
+            found.records,
             remains,
             [0; 2],
         );

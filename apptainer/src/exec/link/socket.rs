@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use apptainer_sys::process::{Seqpacket, listen_at};
 
 use super::LinkError;
+use crate::folders;
 use crate::lock::{FileLock, Locking};
-use crate::private;
 
 /// A socket that an agent will listen at. Dropped before it does, it is removed.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn is_nobody(error: &io::Error) -> bool {
 
 /// Sees to it that a folder is there, and that nobody else may enter it.
 fn make_private(folder: &Path) -> Result<(), LinkError> {
-    match private::make_private(folder) {
+    match folders::make_private(folder) {
         Ok(true) => Ok(()),
         Ok(false) => {
             let path = folder.to_owned();

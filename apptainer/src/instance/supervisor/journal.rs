@@ -50,9 +50,12 @@ pub(super) struct Entry {
     pub(super) enclosure: Option<EnclosureRecord>,
     /// Whether it was paused.
     pub(super) is_paused: bool,
-    /// How long its logs were before it.
+    /// How long the log of its standard error was before it.
     #[serde(default)]
-    pub(super) log_start: [u64; 2],
+    pub(super) log_length: u64,
+    /// How much earlier ones of its name had written.
+    #[serde(default)]
+    pub(super) log_starts: [u64; 2],
     /// What it is, once it has been started.
     #[serde(default)]
     pub(super) started: Option<Started>,

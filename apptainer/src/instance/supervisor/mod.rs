@@ -28,7 +28,7 @@ use super::{InstanceError, Spec, State};
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::exec::Link;
-use crate::private::make_private;
+use crate::folders::make_private;
 
 pub use service::Service;
 

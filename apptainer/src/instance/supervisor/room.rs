@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, Spawn, State, Tree};
 
-use crate::private::make_private;
+use crate::folders::{make_private, remove_all};
 
 /// The number that a descriptor of the lock has in all processes that Apptainer starts for the
 /// instance: before those of an agent.
@@ -137,10 +137,7 @@ impl Room {
 
     /// Removes it with all that is in it.
     pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove_all(&self.folder)
     }
 
     /// A descriptor of its lock that keeps nobody waiting, for tests.

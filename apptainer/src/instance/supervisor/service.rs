@@ -35,8 +35,10 @@ pub(super) struct Shared {
     pub(super) orders: mpsc::UnboundedSender<Order>,
     /// Where its standard output and standard error go.
     pub(super) logs: [PathBuf; 2],
-    /// How long its logs were before it.
-    pub(super) log_start: [u64; 2],
+    /// How long the log of its standard error was before it.
+    pub(super) log_length: u64,
+    /// How much earlier ones of its name had written.
+    pub(super) log_starts: [u64; 2],
     pub(super) ports: Vec<(String, u16)>,
     pub(super) mechanisms: Mechanisms,
     /// What runs, while it does.
@@ -100,7 +102,7 @@ impl Service {
     /// What an earlier instance of its name wrote is not of it.
     pub fn read_logs(&self) -> ReadLogs {
         let process = self.shared.running.processes.last().try_clone();
-        ReadLogs::new(self.logs(), self.shared.log_start, process)
+        ReadLogs::new(self.logs(), self.shared.log_starts, process)
     }
 
     /// Asks once whether it is well, whatever its health check is.
@@ -229,7 +231,7 @@ impl Service {
         InstanceError::Ended {
             name: self.shared.name.clone(),
             state: self.state(),
-            log: log_end(&self.shared.logs[1], self.shared.log_start[1]),
+            log: log_end(&self.shared.logs[1], self.shared.log_length),
         }
     }
 

@@ -34,7 +34,7 @@ use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::start::{length, log_since};
-use crate::instance::{InstanceError, OverlayLayer, Spec};
+use crate::instance::{InstanceError, OverlayLayer, Spec, logs};
 use crate::process::{OnDrop, Running, read_available};
 
 /// How often an instance is started whose file system was not served in time.
@@ -87,6 +87,10 @@ impl Supervisor {
         let id = format!("{}-{:08x}", plan.name, unique());
         let folder = self.runtime().join(&id);
         let (reservations, enclosure) = self.prepare(&plan.spec, &id).await?;
+        let logs = records.logs(&plan.name);
+        let of_logs = logs.clone();
+        let log_starts = blocking(move || logs::ends(&of_logs)).await;
+        let log_starts = log_starts.map_err(io_error)?;
         let ports = reservations.numbers();
         let entry = Entry {
             room: folder.clone(),
@@ -98,7 +102,8 @@ impl Supervisor {
             ports,
             enclosure: Some(enclosure.record()),
             is_paused: false,
-            log_start: records.logs(&plan.name).map(|log| length(&log)),
+            log_length: length(&logs[1]),
+            log_starts,
             started: None,
         };
         let remains = Remains::new(records.clone(), &plan.name, plan.naming);
@@ -371,7 +376,7 @@ impl Starting<'_> {
 
     /// The end of what the instance itself has said.
     fn log(&self) -> String {
-        log_since(&self.records, &self.plan.name, self.entry.log_start[1])
+        log_since(&self.records, &self.plan.name, self.entry.log_length)
     }
 
     fn ended_at_once(&self) -> InstanceError {

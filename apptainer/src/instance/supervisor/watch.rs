@@ -144,7 +144,8 @@ impl Watch {
                 chronicle: self.chronicle.clone(),
                 orders: sender,
                 logs: watched.records.logs(&watched.name),
-                log_start: watched.log_start,
+                log_length: watched.log_length,
+                log_starts: watched.log_starts,
                 ports: watched.ports.clone(),
                 mechanisms: watched.enclosure.mechanisms().clone(),
                 running: Running {
@@ -182,6 +183,12 @@ impl Watch {
                 Err(error) => {
                     let name = &self.watched.name;
                     tracing::warn!(%error, name, "cannot end an instance");
+                    if self.watched.processes.has_ended().unwrap_or(false) {
+                        // What it leaves on disk is noted, for the next to take away.
+                        self.chronicle.enter(self.final_state(cause));
+                        answer(&mut replies, error);
+                        return;
+                    }
                     answer(&mut replies, error);
                 }
             }

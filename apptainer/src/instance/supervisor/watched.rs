@@ -26,8 +26,10 @@ use crate::process::Ended;
 pub(super) struct Watched {
     pub(super) name: String,
     pub(super) records: Records,
-    /// How long its logs were before it.
-    pub(super) log_start: [u64; 2],
+    /// How long the log of its standard error was before it.
+    pub(super) log_length: u64,
+    /// How much earlier ones of its name had written.
+    pub(super) log_starts: [u64; 2],
     /// How it is told to end, and how long it may take to obey.
     pub(super) stop_signal: Signal,
     pub(super) grace: Duration,
@@ -83,7 +85,8 @@ impl Watched {
         Ok(Self {
             name: entry.name.clone(),
             records,
-            log_start: entry.log_start,
+            log_length: entry.log_length,
+            log_starts: entry.log_starts,
             stop_signal: spec.stop_signal.unwrap_or(Signal::TERM),
             grace: spec.grace(),
             ports: entry.ports.clone(),
@@ -113,11 +116,12 @@ impl Watched {
         Self {
             name: name.to_owned(),
             records: found.records,
-            log_start: [0; 2],
+            log_length: 0,
+            log_starts: [0; 2],
             stop_signal: Signal::TERM,
             grace: GRACE,
             processes: Arc::new(found.processes),
-            slot: Arc::new(Slot::new(place(client, name, Settings::default()))),
+            slot: Arc::new(Slot::new(place(client, name, found.settings))),
             ports: Vec::new(),
             reservations: None,
             enclosure: Enclosure::nothing(),
