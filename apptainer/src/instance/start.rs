@@ -14,7 +14,6 @@ use apptainer_sys::command::instance::Start;
 use apptainer_sys::exit::{Failure, FailureKind};
 use apptainer_sys::process::{Exit, Session, Spawn, Stdio};
 use apptainer_sys::state::instance::{Records, is_valid_name};
-
 use tokio::net::unix::pipe::Receiver;
 
 use super::list::{records, running};
