@@ -1,8 +1,10 @@
 //! Starting instances.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use apptainer_sys::command::GlobalOptions;
 use apptainer_sys::command::instance::Start;
 use apptainer_sys::exit::{Failure, FailureKind};
-use apptainer_sys::process::{Session, Spawn, Stdio};
+use apptainer_sys::process::{Exit, Session, Spawn, Stdio};
 use apptainer_sys::state::instance::{Records, is_valid_name};
+use tokio::net::unix::pipe::Receiver;
 
 use super::list::{records, running};
 use super::lock::try_lock;
@@ -21,7 +24,7 @@ use super::{Instance, InstanceError, logs};
 use crate::blocking::blocking;
 use crate::container::Container;
 use crate::error::ApptainerFailure;
-use crate::process::{OnDrop, Running, read_available};
+use crate::process::{OnDrop, Running, Tail, read_available};
 
 impl Container {
     /// Starts an instance under a name that nobody else has.
@@ -78,8 +81,8 @@ impl Container {
         let mut process = Running::spawn(spawn, OnDrop::Kill)?;
         process.keep(Arc::clone(&starting));
         let [_, _, stderr] = process.take_pipes();
-        let exit = process.wait().await.map_err(io_error)?;
-        let stderr = stderr.map(read_available).unwrap_or_default();
+        let ended = ended(&mut process, stderr).await;
+        let (exit, stderr) = ended.map_err(io_error)?;
         let log = log_since(&records, name, log_start);
         // Nothing is awaited between this and having the instance.
         let error = if exit.success() {
@@ -139,6 +142,33 @@ impl Container {
         self.image().lend(&mut spawn);
         Ok(spawn)
     }
+}
+
+/// How `apptainer` ended, and the end of what it wrote. That is read while it runs, for it
+/// passes on what the instance writes at first, which may be more than a pipe has room for.
+async fn ended(process: &mut Running, stderr: Option<OwnedFd>) -> io::Result<(Exit, Vec<u8>)> {
+    let tail = Tail::default();
+    let pipe = stderr.map(Receiver::from_owned_fd).transpose()?;
+    let drain = async {
+        if let Some(pipe) = &pipe {
+            let mut buffer = vec![0; 16 * 1024];
+            while pipe.readable().await.is_ok() {
+                match pipe.try_read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => tail.push(&buffer[..length]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        std::future::pending::<Infallible>().await
+    };
+    let exit = tokio::select! {
+        exit = process.wait() => exit?,
+        never = drain => match never {},
+    };
+    tail.push(&pipe.as_ref().map(read_available).unwrap_or_default());
+    Ok((exit, tail.bytes()))
 }
 
 /// A name that no other process, and nothing else in this one, comes up with.

@@ -149,3 +149,15 @@ async fn a_follower_ends_when_the_instance_is_killed() {
     assert_eq!(next(&mut lines).await, None);
     world.finish();
 }
+
+#[tokio::test]
+async fn one_that_writes_much_at_once_is_started_all_the_same() {
+    // `apptainer` passes on what it writes to standard error at first.
+    let world = World::new().await;
+    let script = "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo >&2; sleep 1000";
+    let started = with_script(&world, script).await;
+    let started = tokio::time::timeout(Duration::from_secs(60), started.start());
+    let instance = started.await.expect("it is started").unwrap();
+    instance.stop_within(GRACE).await.unwrap();
+    world.finish();
+}

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,8 +50,8 @@ impl Mark {
 /// anew if there were more: somebody has emptied the log.
 pub(super) fn note(index: &Path, end: u64, now: SystemTime) -> io::Result<()> {
     let mut options = File::options();
-    options.read(true).append(true).create(true);
-    let mut file = std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600).open(index)?;
+    options.read(true).append(true).create(true).mode(0o600);
+    let mut file = options.open(index)?;
     let count = count(&file)?;
     // What a machine that went down has written of one.
     file.set_len(count * LENGTH)?;
@@ -100,7 +100,9 @@ pub(super) fn drop_until(index: &Path, end: u64) -> io::Result<()> {
 /// A new, empty file that the same users may read.
 pub(super) fn create_like(file: &File, path: &Path) -> io::Result<File> {
     let mode = file.metadata()?.permissions().mode();
-    let new = File::create(path)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let new = options.open(path)?;
     new.set_permissions(fs::Permissions::from_mode(mode))?;
     Ok(new)
 }
