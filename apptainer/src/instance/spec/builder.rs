@@ -167,8 +167,8 @@ impl Spec {
     }
 
     /// Where, on the host, scratch directories are kept, and what [`contain`](Self::contain)
-    /// has in place of `/tmp`, `/var/tmp` and the home directory: in memory otherwise. It is
-    /// made if it is not there.
+    /// has in place of `/tmp`, `/var/tmp` and the home directory: in memory otherwise. For
+    /// `contain` it has to be there; for scratch directories alone it is made.
     pub fn workdir(mut self, path: impl Into<PathBuf>) -> Self {
         self.workdir = Some(path.into());
         self
@@ -205,7 +205,8 @@ impl Spec {
         self
     }
 
-    /// A file of `NAME=VALUE` lines. [`env`](Self::env) goes before it.
+    /// A file of `NAME=VALUE` lines. What it sets goes before what [`env`](Self::env) and
+    /// [`forward_env`](Self::forward_env) say of the same variable.
     pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.env_files.push(path.into());
         self

@@ -29,7 +29,7 @@ fn nothing_is_wrong_with_a_usual_spec() {
         .overlay(&layer)
         .layer(OverlayLayer::new(&data).read_only())
         .scratch("/scratch")
-        .workdir(host.path("work"))
+        .workdir(host.directory("work"))
         .home(HomeDir::new(&data).to("/home/me"))
         .no_mount(NoMount::Tmp)
         .contain(Contain::Docker)
@@ -188,8 +188,9 @@ fn directories_of_the_host_are_directories() {
     host.finds(&missing, "home.source", "make it");
     let scratch = || spec().scratch("/s");
     host.finds(&scratch().workdir(&file), "workdir", "not a directory");
-    let deep = scratch().workdir(host.path("no/deep"));
-    host.finds(&deep, "workdir", "make it");
+    let made = scratch().workdir(host.path("no/deep"));
+    host.accepts(&made);
+    host.finds(&made.contain(Contain::Files), "workdir", "make it");
 }
 
 #[test]
@@ -216,7 +217,8 @@ fn scratch_directories_have_places_that_apptainer_takes() {
 fn a_workdir_is_for_something() {
     let host = Empty::new();
     host.finds(&spec().workdir(host.path("w")), "workdir", "scratch");
-    host.accepts(&spec().workdir(host.path("w")).contain(Contain::Files));
+    let contained = spec().workdir(host.directory("w"));
+    host.accepts(&contained.contain(Contain::Files));
 }
 
 #[test]

@@ -69,10 +69,7 @@ impl Spec {
 
     /// The same for this Apptainer and this user. Blocks, and runs `apptainer` where the answer
     /// depends on how it was built.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what supervises instances comes to use it")
-    )]
+    #[expect(dead_code, reason = "what supervises instances comes to use it")]
     pub(crate) fn validate_for(&self, client: &Apptainer) -> Result<(), SpecError> {
         let has_setuid = || {
             let config = client.install().build_config();
