@@ -5,6 +5,7 @@ mod convert;
 mod error;
 mod gpu;
 mod hidden;
+mod life;
 mod mount;
 mod network;
 mod payload;
