@@ -328,6 +328,56 @@ async fn a_machine_without_gpus_is_not_taken_for_one_with() {
     world.finish();
 }
 
+#[tokio::test]
+async fn what_depends_on_who_calls_is_found_for_them() {
+    let world = World::new().await;
+    let client = world.client();
+    busybox().validate_for(client).await.unwrap();
+    let mut wrong = busybox().hostname("-").no_env("A");
+    let mut expected = vec!["hostname"];
+    if client.version() < apptainer::sys::Version::new(1, 5, 0) {
+        expected.push("no_env");
+    }
+    if !is_root() {
+        wrong = wrong.privileges(Privileges::Keep).allow_setuid();
+        expected.extend(["privileges", "allow_setuid"]);
+    }
+    wrong.validate().unwrap_err();
+    let found = wrong.validate_for(client).await.unwrap_err().findings;
+    let fields: Vec<_> = found.iter().map(|finding| &*finding.field).collect();
+    assert_eq!(fields, expected);
+    world.finish();
+}
+
+/// Whether users join networks depends on how Apptainer was built, and on its configuration.
+#[tokio::test]
+async fn a_network_that_is_refused_apptainer_refuses() {
+    if is_root() {
+        eprintln!("not tested: root joins networks");
+        return;
+    }
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let spec = busybox()
+        .network(Joined::to("bridge"))
+        .namespace(Namespace::User);
+    let found = spec
+        .validate_for(world.client())
+        .await
+        .unwrap_err()
+        .findings;
+    assert_eq!(found[0].field, "networks[0].name");
+    assert!(spec.container(&image).start().await.is_err());
+    // It goes on without the network, and says so where nobody reads it.
+    let spec = spec.fakeroot();
+    spec.validate_for(world.client()).await.unwrap_err();
+    let instance = spec.container(&image).start().await.unwrap();
+    let routes = said(&instance, "cat /proc/net/route").await;
+    assert_eq!(routes.lines().count(), 1, "{routes}");
+    instance.stop().await.unwrap();
+    world.finish();
+}
+
 /// Apptainer stops at the first of what validation finds, or goes on without a word.
 #[tokio::test]
 async fn what_is_refused_is_what_apptainer_refuses_or_ignores() {

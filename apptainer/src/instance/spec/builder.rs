@@ -27,6 +27,7 @@ impl Spec {
     pub fn new(image: impl Into<String>) -> Self {
         Self {
             image: ImageText(image.into()),
+            private_key: None,
             payload: Payload::Nothing,
             name: None,
             binds: Vec::new(),
@@ -73,6 +74,12 @@ impl Spec {
             stop_grace: None,
             stop_signal: None,
         }
+    }
+
+    /// The file of the private RSA key, in PEM, that the image is encrypted for.
+    pub fn private_key(mut self, path: impl Into<PathBuf>) -> Self {
+        self.private_key = Some(path.into());
+        self
     }
 
     /// What runs in it.
@@ -299,7 +306,7 @@ impl Spec {
         self
     }
 
-    /// Brings in all of the machine's GPUs of a kind.
+    /// Brings in all of the machine's GPUs of a kind. Nvidia's and AMD's can be had together.
     pub fn gpu(self, gpu: Gpu) -> Self {
         self.gpu_request(GpuRequest::all(gpu))
     }

@@ -62,6 +62,9 @@ impl Spec {
         if let Some(home) = &self.home {
             action.home(home.home_of(&absolute(&home.source)));
         }
+        if let Some(path) = &self.private_key {
+            action.pem_path(absolute(path));
+        }
         for mount in &self.no_mount {
             action.no_mount(mount.clone());
         }

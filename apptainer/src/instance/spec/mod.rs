@@ -96,6 +96,8 @@ use crate::Contain;
 pub struct Spec {
     pub(super) image: ImageText,
     #[serde(default, skip_serializing_if = "is_unset")]
+    private_key: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "is_unset")]
     pub(super) payload: Payload,
     #[serde(default, skip_serializing_if = "is_unset")]
     pub(super) name: Option<String>,

@@ -58,6 +58,7 @@ fn files_are_named_by_absolute_paths() {
         .home(HomeDir::new("home").to("/me"))
         .env_file("env")
         .seccomp("profile")
+        .private_key("key")
         .no_mount(NoMount::Tmp);
     assert_eq!(
         flags(&told),
@@ -72,6 +73,8 @@ fn files_are_named_by_absolute_paths() {
             "tmp",
             "--overlay",
             &format!("{layer}:ro"),
+            "--pem-path",
+            &format!("{here}/key"),
             "--scratch",
             "/s",
             "--security",

@@ -58,6 +58,14 @@ fn images_are_references_or_files_that_are_there() {
 }
 
 #[test]
+fn the_key_of_an_image_is_a_file() {
+    let host = Empty::new();
+    host.finds(&spec().private_key("/usr"), "private_key", "not a file");
+    let key = host.write("key.pem", "");
+    host.accepts(&spec().private_key(key));
+}
+
+#[test]
 fn a_name_is_one_that_apptainer_takes() {
     Empty::new().finds(&spec().name("a/b"), "name", "letters");
 }

@@ -17,6 +17,9 @@ pub(super) fn check(spec: &Spec, host: &Host, findings: &mut Findings) {
     let reference = Reference::parse(&spec.image.0).ok();
     let image = reference.as_ref().and_then(Reference::as_path);
     findings.maybe("image", image.and_then(absent));
+    if let Some(path) = &spec.private_key {
+        findings.maybe("private_key", unreadable(path));
+    }
     for (index, bind) in spec.binds.iter().enumerate() {
         let field = format!("binds[{index}]");
         findings.maybe(format!("{field}.source"), absent(bind.source()));
