@@ -20,7 +20,4 @@ pub use list::InstanceInfo;
 pub use logs::LogSettings;
 pub use ports::Port;
 pub use running::Instance;
-pub use spec::{
-    AmdGpus, BindMount, Finding, GpuDevice, GpuRequest, Gpus, HomeDir, Joined, MissingGpu,
-    Namespace, NvidiaGpus, OverlayLayer, Payload, Privileges, Spec, SpecError,
-};
+pub use spec::{Finding, Joined, Namespace, Payload, Privileges, Spec, SpecError};

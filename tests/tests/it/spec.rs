@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use apptainer::instance::{BindMount, HomeDir, Joined, Namespace, OverlayLayer, Privileges, Spec};
+use apptainer::instance::{Joined, Namespace, Privileges, Spec};
 use apptainer::sys::command::{Capability, NoMount};
-use apptainer::{Contain, Gpu, Instance};
+use apptainer::{BindMount, Contain, Gpu, Gpus, HomeDir, Instance, OverlayLayer};
 use fixtures::World;
 
 fn is_root() -> bool {
@@ -316,7 +316,7 @@ async fn it_runs_as_another_user_and_group() {
 async fn a_machine_without_gpus_is_not_taken_for_one_with() {
     let world = World::new().await;
     let spec = busybox().gpu(Gpu::Nvidia);
-    let gpus = apptainer::instance::Gpus::probe();
+    let gpus = Gpus::probe();
     if let Some(missing) = gpus.nvidia.missing() {
         let error = spec.validate().unwrap_err();
         assert_eq!(error.findings.len(), 1, "{error}");

@@ -10,9 +10,8 @@ use apptainer_sys::process::Signal;
 
 use super::hidden::{ImageText, Variables};
 use super::words::Umask;
-use super::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Payload, Privileges, Spec,
-};
+use super::{Joined, Namespace, Payload, Privileges, Spec};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
 use crate::instance::{Health, Limits, LogSettings, Port};
 use crate::{Contain, Gpu};
 

@@ -60,7 +60,7 @@ impl Spec {
             action.workdir(absolute(path));
         }
         if let Some(home) = &self.home {
-            action.home(home.home_of(&absolute(&home.source)));
+            action.home(home.home_of(&absolute(home.source())));
         }
         if let Some(path) = &self.private_key {
             action.pem_path(absolute(path));

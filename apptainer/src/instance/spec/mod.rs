@@ -3,10 +3,8 @@
 mod builder;
 mod convert;
 mod error;
-mod gpu;
 mod hidden;
 mod life;
-mod mount;
 mod network;
 mod payload;
 mod placeholder;
@@ -26,8 +24,6 @@ use apptainer_sys::process::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Finding, SpecError};
-pub use gpu::{AmdGpus, GpuDevice, GpuRequest, Gpus, MissingGpu, NvidiaGpus};
-pub use mount::{BindMount, HomeDir, OverlayLayer};
 pub use network::{Joined, Namespace, Privileges};
 pub use payload::Payload;
 
@@ -35,6 +31,7 @@ use self::hidden::{ImageText, Variables};
 use self::words::Umask;
 use super::{Health, Limits, LogSettings, Port};
 use crate::Contain;
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer, is_unset};
 
 /// What an instance is to be: its image, what runs in it, and all that shapes it.
 ///
@@ -72,7 +69,7 @@ use crate::Contain;
 /// | `ApptainerWorkspace` | here |
 /// |---|---|
 /// | `server_image`, `sif_file` | [`Spec::new`]: a reference, or a path |
-/// | `platform` | what the image is [fetched](crate::Apptainer::fetch) with |
+/// | `platform` | [`Acquire::platform`](crate::image::Acquire::platform), when the image is had |
 /// | `cache_dir` | [`Builder::store_dir`](crate::Builder::store_dir) |
 /// | `working_dir` | [`current_dir`](Self::current_dir) |
 /// | `mount_dir` | [`bind`](Self::bind) at `/workspace` |
@@ -192,9 +189,4 @@ pub struct Spec {
     pub(super) stop_grace: Option<Duration>,
     #[serde(default, skip_serializing_if = "is_unset", with = "words::option")]
     pub(super) stop_signal: Option<Signal>,
-}
-
-/// Whether a field is as it is when nothing is said about it.
-fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -6,9 +6,8 @@ use apptainer_sys::command::instance::Start;
 use apptainer_sys::command::{Capability, NoMount, Subcommand};
 
 use super::{Empty, Spec, spec};
-use crate::instance::spec::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Privileges,
-};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
+use crate::instance::spec::{Joined, Namespace, Privileges};
 use crate::{Contain, Gpu};
 
 /// The words between `start` and the image.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use apptainer_sys::command::{Capability, NoMount};
 
 use super::{Empty, spec};
-use crate::instance::spec::{
-    AmdGpus, BindMount, GpuDevice, GpuRequest, HomeDir, Joined, NvidiaGpus, OverlayLayer, Spec,
+use crate::container::{
+    AmdGpus, BindMount, GpuDevice, GpuRequest, HomeDir, NvidiaGpus, OverlayLayer,
 };
+use crate::instance::spec::{Joined, Spec};
 use crate::instance::{Payload, Port};
 use crate::{Contain, Gpu};
 

@@ -4,9 +4,8 @@ use apptainer_sys::command::{Capability, NoMount};
 use apptainer_sys::process::Signal;
 
 use super::{Spec, spec};
-use crate::instance::spec::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Payload, Privileges,
-};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
+use crate::instance::spec::{Joined, Namespace, Payload, Privileges};
 use crate::{Contain, Gpu};
 
 #[test]

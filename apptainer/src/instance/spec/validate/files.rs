@@ -9,9 +9,10 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{Host, invalid};
 use crate::Contain;
+use crate::container::OverlayLayer;
 use crate::image::Reference;
+use crate::instance::spec::Spec;
 use crate::instance::spec::error::Findings;
-use crate::instance::spec::{OverlayLayer, Spec};
 
 pub(super) fn check(spec: &Spec, host: &Host, findings: &mut Findings) {
     let reference = Reference::parse(&spec.image.0).ok();
@@ -35,7 +36,7 @@ pub(super) fn check(spec: &Spec, host: &Host, findings: &mut Findings) {
         check_layer(layer, &format!("overlays[{index}].path"), findings);
     }
     if let Some(home) = &spec.home {
-        findings.maybe("home.source", not_a_directory(&home.source));
+        findings.maybe("home.source", not_a_directory(home.source()));
     }
     if let Some(path) = &spec.workdir {
         // Apptainer makes it for scratch directories alone.

@@ -21,9 +21,10 @@ use apptainer_sys::command::{ActionOptions, CommandError, Subcommand};
 pub(super) use caller::Caller;
 
 use super::error::Findings;
-use super::{Gpus, Spec, SpecError};
+use super::{Spec, SpecError};
 use crate::Apptainer;
 use crate::blocking::blocking;
+use crate::container::Gpus;
 
 /// What is looked at of the host.
 #[derive(Debug, Clone)]
