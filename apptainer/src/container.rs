@@ -1,5 +1,8 @@
 //! An image, and what shapes a container made of it.
 
+mod gpu;
+mod mount;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,9 @@ use std::path::{Path, PathBuf};
 use apptainer_sys::command::ActionOptions;
 use serde::{Deserialize, Serialize};
 
-use crate::instance::{BindMount, GpuRequest, OverlayLayer};
+pub use gpu::{AmdGpus, GpuDevice, GpuRequest, Gpus, MissingGpu, NvidiaGpus};
+pub use mount::{BindMount, HomeDir, OverlayLayer};
+
 use crate::{Apptainer, Image};
 
 /// How much of the host a container does not see.
@@ -143,6 +148,11 @@ impl Settings {
             ..self.clone()
         }
     }
+}
+
+/// Whether a field is as it is when nothing is said about it.
+pub(crate) fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The absolute form of a path that is there.

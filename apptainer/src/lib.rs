@@ -47,7 +47,10 @@ mod process;
 pub use apptainer_sys as sys;
 
 pub use client::{Apptainer, Builder};
-pub use container::{Contain, Container, ContainerError, Gpu};
+pub use container::{
+    AmdGpus, BindMount, Contain, Container, ContainerError, Gpu, GpuDevice, GpuRequest, Gpus,
+    HomeDir, MissingGpu, NvidiaGpus, OverlayLayer,
+};
 pub use error::{ApptainerFailure, Error};
 pub use exec::{Child, Command, ExitStatus, Link, Output, Stdio};
 pub use image::{Image, Reference, Rootfs};

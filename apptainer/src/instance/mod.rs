@@ -26,10 +26,7 @@ pub use list::InstanceInfo;
 pub use logs::{LogError, LogLine, LogLines, LogSettings, ReadLogs};
 pub use ports::{Port, PortError};
 pub use running::Instance;
-pub use spec::{
-    AmdGpus, BindMount, Finding, GpuDevice, GpuRequest, Gpus, HomeDir, Joined, MissingGpu,
-    Namespace, NvidiaGpus, OverlayLayer, Payload, Privileges, Spec, SpecError,
-};
+pub use spec::{Finding, Joined, Namespace, Payload, Privileges, Spec, SpecError};
 pub use state::{Event, EventKind, Events, Lost, State, Stopped};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
 pub use supervisor::{Recovery, Service, Supervisor, SupervisorBuilder};

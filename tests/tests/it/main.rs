@@ -28,7 +28,7 @@ mod output;
 mod registry_trouble;
 mod resolve;
 mod signature;
-//mod spec;
+mod spec;
 mod store;
 mod store_chaos;
 mod store_clocks;

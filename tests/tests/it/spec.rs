@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use apptainer::instance::{BindMount, HomeDir, Joined, Namespace, OverlayLayer, Privileges, Spec};
+use apptainer::instance::{Joined, Namespace, Privileges, Spec};
 use apptainer::sys::command::{Capability, NoMount};
-use apptainer::{Contain, Gpu, Instance};
+use apptainer::{BindMount, Contain, Gpu, Gpus, HomeDir, Instance, OverlayLayer};
 use fixtures::World;
 
 fn is_root() -> bool {
@@ -36,7 +37,7 @@ async fn said(instance: &Instance, script: &str) -> String {
     let output = command.args(["-c", script]).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {errors}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// What a shell script writes in an instance of this spec.
@@ -90,10 +91,14 @@ async fn binds_are_written_to_or_not() {
 #[tokio::test]
 async fn a_part_of_an_image_is_bound() {
     let world = World::new().await;
-    let whole = BindMount::new(fixtures::busybox_sif(), "/inside").image_source("/bin");
-    let spec = busybox().mount(whole.read_only());
-    let said = once(&world, &spec, "ls /inside/sh").await;
-    assert_eq!(said, "/inside/sh");
+    let (tree, image) = (world.folder().join("tree"), world.folder().join("image"));
+    fs::create_dir_all(tree.join("part")).unwrap();
+    fs::write(tree.join("part/note"), "hello").unwrap();
+    let made = Command::new("mksquashfs").arg(&tree).arg(&image).output();
+    assert!(made.unwrap().status.success());
+    let part = BindMount::new(&image, "/inside").image_source("/part");
+    let spec = busybox().mount(part.read_only());
+    assert_eq!(once(&world, &spec, "cat /inside/note").await, "hello");
     world.finish();
 }
 
@@ -165,11 +170,12 @@ async fn a_mount_of_the_configuration_is_left_out() {
 }
 
 #[tokio::test]
-async fn files_with_variables_are_read_and_variables_go_before_them() {
+async fn files_with_variables_are_read_and_go_before_variables() {
     let world = World::new().await;
     let variables = file(&world, "variables", "A=file\nB='two words'\n");
-    let spec = busybox().env_file(variables).env("A", "said");
-    assert_eq!(once(&world, &spec, "echo $A, $B").await, "said, two words");
+    let spec = busybox().env_file(variables).env("A", "a").env("C", "c");
+    let said = once(&world, &spec, "echo $A, $B, $C").await;
+    assert_eq!(said, "file, two words, c");
     world.finish();
 }
 
@@ -310,7 +316,7 @@ async fn it_runs_as_another_user_and_group() {
 async fn a_machine_without_gpus_is_not_taken_for_one_with() {
     let world = World::new().await;
     let spec = busybox().gpu(Gpu::Nvidia);
-    let gpus = apptainer::instance::Gpus::probe();
+    let gpus = Gpus::probe();
     if let Some(missing) = gpus.nvidia.missing() {
         let error = spec.validate().unwrap_err();
         assert_eq!(error.findings.len(), 1, "{error}");
@@ -319,6 +325,56 @@ async fn a_machine_without_gpus_is_not_taken_for_one_with() {
         let said = once(&world, &spec, "ls /dev | grep nvidia").await;
         assert!(!said.is_empty());
     }
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_depends_on_who_calls_is_found_for_them() {
+    let world = World::new().await;
+    let client = world.client();
+    busybox().validate_for(client).await.unwrap();
+    let mut wrong = busybox().hostname("-").no_env("A");
+    let mut expected = vec!["hostname"];
+    if client.version() < apptainer::sys::Version::new(1, 5, 0) {
+        expected.push("no_env");
+    }
+    if !is_root() {
+        wrong = wrong.privileges(Privileges::Keep).allow_setuid();
+        expected.extend(["privileges", "allow_setuid"]);
+    }
+    wrong.validate().unwrap_err();
+    let found = wrong.validate_for(client).await.unwrap_err().findings;
+    let fields: Vec<_> = found.iter().map(|finding| &*finding.field).collect();
+    assert_eq!(fields, expected);
+    world.finish();
+}
+
+/// Whether users join networks depends on how Apptainer was built, and on its configuration.
+#[tokio::test]
+async fn a_network_that_is_refused_apptainer_refuses() {
+    if is_root() {
+        eprintln!("not tested: root joins networks");
+        return;
+    }
+    let world = World::new().await;
+    let image = world.busybox().await;
+    let spec = busybox()
+        .network(Joined::to("bridge"))
+        .namespace(Namespace::User);
+    let found = spec
+        .validate_for(world.client())
+        .await
+        .unwrap_err()
+        .findings;
+    assert_eq!(found[0].field, "networks[0].name");
+    assert!(spec.container(&image).start().await.is_err());
+    // It goes on without the network, and says so where nobody reads it.
+    let spec = spec.fakeroot();
+    spec.validate_for(world.client()).await.unwrap_err();
+    let instance = spec.container(&image).start().await.unwrap();
+    let routes = said(&instance, "cat /proc/net/route").await;
+    assert_eq!(routes.lines().count(), 1, "{routes}");
+    instance.stop().await.unwrap();
     world.finish();
 }
 
@@ -339,8 +395,8 @@ async fn what_is_refused_is_what_apptainer_refuses_or_ignores() {
             .network(Joined::to("none"))
             .network(Joined::to("lab")),
         busybox()
-            .scratch("/s")
-            .workdir(world.folder().join("no/deep")),
+            .contain(Contain::Files)
+            .workdir(world.folder().join("no")),
     ];
     for spec in refused {
         let error = spec.validate().unwrap_err();

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::{Reason, Value};
 
-/// A security feature for the container. All need root.
+/// A security feature for the container. To be another user or group needs root, or an
+/// Apptainer that runs without its setuid program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Security {

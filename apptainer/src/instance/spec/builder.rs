@@ -10,9 +10,8 @@ use apptainer_sys::process::Signal;
 
 use super::hidden::{ImageText, Variables};
 use super::words::Umask;
-use super::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Payload, Privileges, Spec,
-};
+use super::{Joined, Namespace, Payload, Privileges, Spec};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
 use crate::instance::{Health, Limits, LogSettings, Port};
 use crate::{Contain, Gpu};
 
@@ -27,6 +26,7 @@ impl Spec {
     pub fn new(image: impl Into<String>) -> Self {
         Self {
             image: ImageText(image.into()),
+            private_key: None,
             payload: Payload::Nothing,
             name: None,
             binds: Vec::new(),
@@ -73,6 +73,12 @@ impl Spec {
             stop_grace: None,
             stop_signal: None,
         }
+    }
+
+    /// The file of the private RSA key, in PEM, that the image is encrypted for.
+    pub fn private_key(mut self, path: impl Into<PathBuf>) -> Self {
+        self.private_key = Some(path.into());
+        self
     }
 
     /// What runs in it.
@@ -167,8 +173,8 @@ impl Spec {
     }
 
     /// Where, on the host, scratch directories are kept, and what [`contain`](Self::contain)
-    /// has in place of `/tmp`, `/var/tmp` and the home directory: in memory otherwise. It is
-    /// made if it is not there.
+    /// has in place of `/tmp`, `/var/tmp` and the home directory: in memory otherwise. For
+    /// `contain` it has to be there; for scratch directories alone it is made.
     pub fn workdir(mut self, path: impl Into<PathBuf>) -> Self {
         self.workdir = Some(path.into());
         self
@@ -205,7 +211,8 @@ impl Spec {
         self
     }
 
-    /// A file of `NAME=VALUE` lines. [`env`](Self::env) goes before it.
+    /// A file of `NAME=VALUE` lines. What it sets goes before what [`env`](Self::env) and
+    /// [`forward_env`](Self::forward_env) say of the same variable.
     pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.env_files.push(path.into());
         self
@@ -298,7 +305,7 @@ impl Spec {
         self
     }
 
-    /// Brings in all of the machine's GPUs of a kind.
+    /// Brings in all of the machine's GPUs of a kind. Nvidia's and AMD's can be had together.
     pub fn gpu(self, gpu: Gpu) -> Self {
         self.gpu_request(GpuRequest::all(gpu))
     }

@@ -60,7 +60,10 @@ impl Spec {
             action.workdir(absolute(path));
         }
         if let Some(home) = &self.home {
-            action.home(home.home_of(&absolute(&home.source)));
+            action.home(home.home_of(&absolute(home.source())));
+        }
+        if let Some(path) = &self.private_key {
+            action.pem_path(absolute(path));
         }
         for mount in &self.no_mount {
             action.no_mount(mount.clone());

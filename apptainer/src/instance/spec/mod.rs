@@ -3,9 +3,8 @@
 mod builder;
 mod convert;
 mod error;
-mod gpu;
 mod hidden;
-mod mount;
+mod life;
 mod network;
 mod payload;
 mod placeholder;
@@ -25,8 +24,6 @@ use apptainer_sys::process::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Finding, SpecError};
-pub use gpu::{AmdGpus, GpuDevice, GpuRequest, Gpus, MissingGpu, NvidiaGpus};
-pub use mount::{BindMount, HomeDir, OverlayLayer};
 pub use network::{Joined, Namespace, Privileges};
 pub use payload::Payload;
 
@@ -34,6 +31,7 @@ use self::hidden::{ImageText, Variables};
 use self::words::Umask;
 use super::{Health, Limits, LogSettings, Port};
 use crate::Contain;
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer, is_unset};
 
 /// What an instance is to be: its image, what runs in it, and all that shapes it.
 ///
@@ -71,7 +69,7 @@ use crate::Contain;
 /// | `ApptainerWorkspace` | here |
 /// |---|---|
 /// | `server_image`, `sif_file` | [`Spec::new`]: a reference, or a path |
-/// | `platform` | what the image is [fetched](crate::Apptainer::fetch) with |
+/// | `platform` | [`Acquire::platform`](crate::image::Acquire::platform), when the image is had |
 /// | `cache_dir` | [`Builder::store_dir`](crate::Builder::store_dir) |
 /// | `working_dir` | [`current_dir`](Self::current_dir) |
 /// | `mount_dir` | [`bind`](Self::bind) at `/workspace` |
@@ -94,6 +92,8 @@ use crate::Contain;
 )]
 pub struct Spec {
     pub(super) image: ImageText,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    private_key: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "is_unset")]
     pub(super) payload: Payload,
     #[serde(default, skip_serializing_if = "is_unset")]
@@ -189,9 +189,4 @@ pub struct Spec {
     pub(super) stop_grace: Option<Duration>,
     #[serde(default, skip_serializing_if = "is_unset", with = "words::option")]
     pub(super) stop_signal: Option<Signal>,
-}
-
-/// Whether a field is as it is when nothing is said about it.
-fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use apptainer_sys::command::{Network, NetworkArgs, PortMap, Protocol};
 use serde::{Deserialize, Serialize};
 
-use super::is_unset;
+use crate::container::is_unset;
 
 /// A network that an instance joins, by the name of its CNI configuration, and what the
 /// network's plugins are told.

@@ -19,15 +19,12 @@ pub(super) fn filled(text: &str, ports: &[(String, u16)]) -> String {
             let (_, number) = ports.iter().find(|(known, _)| known == name)?;
             Some((number, behind))
         });
-        match port {
-            Some((number, behind)) => {
-                filled.push_str(&number.to_string());
-                rest = behind;
-            }
-            None => {
-                filled.push_str(START);
-                rest = after;
-            }
+        if let Some((number, behind)) = port {
+            filled.push_str(&number.to_string());
+            rest = behind;
+        } else {
+            filled.push_str(START);
+            rest = after;
         }
     }
     filled.push_str(rest);

@@ -1,14 +1,12 @@
 //! What is made of a description, once that has been found to hold.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use super::GRACE;
 use crate::container::Settings;
 use crate::exec::Command;
 use crate::instance::remains::Naming;
-use crate::instance::{OverlayLayer, Payload, Spec};
-use crate::{Apptainer, Image};
+use crate::instance::{InstanceError, Payload, Spec};
+use crate::{Apptainer, Image, OverlayLayer};
 
 /// An instance to start.
 #[derive(Debug, Clone)]
@@ -23,21 +21,7 @@ pub(super) struct Plan {
 const STARTSCRIPT: &str = "/.singularity.d/startscript";
 const RUNSCRIPT: &str = "/.singularity.d/runscript";
 
-/// How long a start may take, unless the description says: what Apptainer waits for a FUSE
-/// program, several times.
-const DEADLINE: Duration = Duration::from_secs(120);
-
 impl Spec {
-    /// How long a start may take.
-    pub(super) fn deadline(&self) -> Duration {
-        self.start_deadline.unwrap_or(DEADLINE)
-    }
-
-    /// How long it may take to obey when it is told to end.
-    pub(super) fn grace(&self) -> Duration {
-        self.stop_grace.unwrap_or(GRACE)
-    }
-
     /// Whether it ends with its payload: not where that is a startscript, as with Apptainer.
     pub(super) fn ends_with_payload(&self) -> bool {
         matches!(self.payload, Payload::Run(_) | Payload::Command(_))
@@ -107,13 +91,9 @@ impl Spec {
     }
 
     /// Finds everything that is wrong with it, and has its image.
-    pub(super) async fn plan(
-        &self,
-        client: &Apptainer,
-    ) -> Result<Plan, crate::instance::InstanceError> {
-        let (spec, for_client) = (self.clone(), client.clone());
-        crate::blocking::blocking(move || spec.validate_for(&for_client)).await?;
-        let image = client.image(self.image.0.as_str()).await?;
+    pub(super) async fn plan(&self, client: &Apptainer) -> Result<Plan, InstanceError> {
+        self.validate_for(client).await?;
+        let image = client.image(&self.image.0).await?;
         let (name, naming) = match &self.name {
             Some(name) => (name.clone(), Naming::Given),
             None => (crate::instance::start::generated_name(), Naming::Generated),

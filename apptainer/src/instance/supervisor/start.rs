@@ -23,6 +23,7 @@ use super::room::Room;
 use super::service::Service;
 use super::watch::Watch;
 use super::watched::{Up, Watched};
+use crate::OverlayLayer;
 use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::error::ApptainerFailure;
@@ -34,7 +35,7 @@ use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::start::{length, log_since};
-use crate::instance::{InstanceError, OverlayLayer, Spec, logs};
+use crate::instance::{InstanceError, Spec, logs};
 use crate::process::{OnDrop, Running, read_available};
 
 /// How often an instance is started whose file system was not served in time.
@@ -59,7 +60,7 @@ impl Supervisor {
     /// Starts it, again where its file system was not served in time, as happens on machines with
     /// much to do.
     pub(super) async fn start_plan(&self, plan: &Plan) -> Result<Service, InstanceError> {
-        let deadline = Instant::now() + plan.spec.deadline();
+        let deadline = Instant::now() + plan.spec.time_to_start();
         let mut attempt = 1;
         loop {
             let result = self.try_start(plan, deadline).await;
@@ -389,7 +390,7 @@ impl Starting<'_> {
     fn timed_out(&self) -> InstanceError {
         InstanceError::TimedOut {
             name: self.plan.name.clone(),
-            limit: self.plan.spec.deadline(),
+            limit: self.plan.spec.time_to_start(),
             log: self.log(),
         }
     }

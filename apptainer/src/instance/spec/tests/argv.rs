@@ -6,9 +6,8 @@ use apptainer_sys::command::instance::Start;
 use apptainer_sys::command::{Capability, NoMount, Subcommand};
 
 use super::{Empty, Spec, spec};
-use crate::instance::spec::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Privileges,
-};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
+use crate::instance::spec::{Joined, Namespace, Privileges};
 use crate::{Contain, Gpu};
 
 /// The words between `start` and the image.
@@ -58,6 +57,7 @@ fn files_are_named_by_absolute_paths() {
         .home(HomeDir::new("home").to("/me"))
         .env_file("env")
         .seccomp("profile")
+        .private_key("key")
         .no_mount(NoMount::Tmp);
     assert_eq!(
         flags(&told),
@@ -72,6 +72,8 @@ fn files_are_named_by_absolute_paths() {
             "tmp",
             "--overlay",
             &format!("{layer}:ro"),
+            "--pem-path",
+            &format!("{here}/key"),
             "--scratch",
             "/s",
             "--security",

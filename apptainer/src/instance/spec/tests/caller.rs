@@ -87,7 +87,7 @@ fn what_is_newer_than_apptainer_is_refused() {
 fn fakeroot_and_nvidias_program_need_a_rootless_apptainer() {
     let mut host = Empty::new();
     host.gpus.nvidia.driver = Some("1.0".into());
-    host.gpus.nvidia.devices = vec![crate::instance::GpuDevice::default()];
+    host.gpus.nvidia.devices = vec![crate::container::GpuDevice::default()];
     host.gpus.nvidia.device_files = vec!["/dev/nvidia0".into()];
     host.gpus.nvidia.container_cli = Some("/usr/bin/nvidia-container-cli".into());
     let both = spec().gpu(Gpu::NvidiaCli).fakeroot();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use apptainer_sys::command::{Capability, NoMount};
 
 use super::{Empty, spec};
-use crate::instance::spec::{
-    AmdGpus, BindMount, GpuDevice, GpuRequest, HomeDir, Joined, NvidiaGpus, OverlayLayer, Spec,
+use crate::container::{
+    AmdGpus, BindMount, GpuDevice, GpuRequest, HomeDir, NvidiaGpus, OverlayLayer,
 };
+use crate::instance::spec::{Joined, Spec};
 use crate::instance::{Payload, Port};
 use crate::{Contain, Gpu};
 
@@ -29,7 +30,7 @@ fn nothing_is_wrong_with_a_usual_spec() {
         .overlay(&layer)
         .layer(OverlayLayer::new(&data).read_only())
         .scratch("/scratch")
-        .workdir(host.path("work"))
+        .workdir(host.directory("work"))
         .home(HomeDir::new(&data).to("/home/me"))
         .no_mount(NoMount::Tmp)
         .contain(Contain::Docker)
@@ -55,6 +56,14 @@ fn images_are_references_or_files_that_are_there() {
     host.finds(&Spec::new("/not/there.sif"), "image", "No such file");
     let sif = host.write("x.sif", "");
     host.accepts(&Spec::new(sif.to_str().unwrap()));
+}
+
+#[test]
+fn the_key_of_an_image_is_a_file() {
+    let host = Empty::new();
+    host.finds(&spec().private_key("/usr"), "private_key", "not a file");
+    let key = host.write("key.pem", "");
+    host.accepts(&spec().private_key(key));
 }
 
 #[test]
@@ -188,8 +197,9 @@ fn directories_of_the_host_are_directories() {
     host.finds(&missing, "home.source", "make it");
     let scratch = || spec().scratch("/s");
     host.finds(&scratch().workdir(&file), "workdir", "not a directory");
-    let deep = scratch().workdir(host.path("no/deep"));
-    host.finds(&deep, "workdir", "make it");
+    let made = scratch().workdir(host.path("no/deep"));
+    host.accepts(&made);
+    host.finds(&made.contain(Contain::Files), "workdir", "make it");
 }
 
 #[test]
@@ -216,7 +226,8 @@ fn scratch_directories_have_places_that_apptainer_takes() {
 fn a_workdir_is_for_something() {
     let host = Empty::new();
     host.finds(&spec().workdir(host.path("w")), "workdir", "scratch");
-    host.accepts(&spec().workdir(host.path("w")).contain(Contain::Files));
+    let contained = spec().workdir(host.directory("w"));
+    host.accepts(&contained.contain(Contain::Files));
 }
 
 #[test]

@@ -4,9 +4,8 @@ use apptainer_sys::command::{Capability, NoMount};
 use apptainer_sys::process::Signal;
 
 use super::{Spec, spec};
-use crate::instance::spec::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Payload, Privileges,
-};
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
+use crate::instance::spec::{Joined, Namespace, Payload, Privileges};
 use crate::{Contain, Gpu};
 
 #[test]
@@ -18,6 +17,7 @@ fn what_is_not_set_is_left_out() {
 #[test]
 fn everything_has_its_name() {
     let full = Spec::new("x.sif")
+        .private_key("/k")
         .payload(Payload::Start(vec!["a".to_owned()]))
         .name("n")
         .bind("/a", "/b")
@@ -75,7 +75,7 @@ fn everything_has_its_name() {
         .start_deadline(Duration::from_millis(1500))
         .stop_grace(Duration::from_secs(10))
         .stop_signal(Signal::INT);
-    let json = r#"{"image":"x.sif","payload":{"start":["a"]},"name":"n","binds":[{"source":"/a","destination":"/b"},{"source":"/c.sif","destination":"/c","read_only":true,"image_source":"/","image_id":2}],"overlays":[{"path":"/o"},{"path":"/p","read_only":true}],"temporary_overlay":true,"writable_tmpfs":true,"writable":true,"scratch":["/s"],"workdir":"/w","home":{"source":"/h","destination":"/home"},"no_mount":["bind-paths","/etc/hosts"],"contain":"docker","env":{"A":"1"},"env_files":["/e"],"forward_env":["F"],"no_env":["N"],"clean_env":true,"no_eval":true,"current_dir":"/d","umask":"007","no_umask":true,"no_init":true,"namespaces":["user","ipc","uts"],"hostname":"host","networks":[{"name":"lab","ports":[{"host":1,"container":2},{"host":3,"container":4,"udp":true}],"args":{"IP":"10.0.0.1"}}],"network_namespace":"/net","dns":["1.1.1.1"],"gpus":[{"kind":"rocm"},{"kind":"nvidia_cli","devices":["0"]}],"fakeroot":true,"privileges":"drop","add_capabilities":["CAP_NET_RAW"],"drop_capabilities":["CAP_CHOWN"],"allow_setuid":true,"seccomp":"/sc","apparmor":"p","selinux":"l","uid":1,"gids":[2,3],"start_deadline":1.5,"stop_grace":10,"stop_signal":"SIGINT"}"#;
+    let json = r#"{"image":"x.sif","private_key":"/k","payload":{"start":["a"]},"name":"n","binds":[{"source":"/a","destination":"/b"},{"source":"/c.sif","destination":"/c","read_only":true,"image_source":"/","image_id":2}],"overlays":[{"path":"/o"},{"path":"/p","read_only":true}],"temporary_overlay":true,"writable_tmpfs":true,"writable":true,"scratch":["/s"],"workdir":"/w","home":{"source":"/h","destination":"/home"},"no_mount":["bind-paths","/etc/hosts"],"contain":"docker","env":{"A":"1"},"env_files":["/e"],"forward_env":["F"],"no_env":["N"],"clean_env":true,"no_eval":true,"current_dir":"/d","umask":"007","no_umask":true,"no_init":true,"namespaces":["user","ipc","uts"],"hostname":"host","networks":[{"name":"lab","ports":[{"host":1,"container":2},{"host":3,"container":4,"udp":true}],"args":{"IP":"10.0.0.1"}}],"network_namespace":"/net","dns":["1.1.1.1"],"gpus":[{"kind":"rocm"},{"kind":"nvidia_cli","devices":["0"]}],"fakeroot":true,"privileges":"drop","add_capabilities":["CAP_NET_RAW"],"drop_capabilities":["CAP_CHOWN"],"allow_setuid":true,"seccomp":"/sc","apparmor":"p","selinux":"l","uid":1,"gids":[2,3],"start_deadline":1.5,"stop_grace":10,"stop_signal":"SIGINT"}"#;
     assert_eq!(serde_json::to_string(&full).unwrap(), json);
     assert_eq!(serde_json::from_str::<Spec>(json).unwrap(), full);
 }

@@ -7,7 +7,8 @@ mod random;
 use std::path::PathBuf;
 
 use super::validate::{Caller, Host};
-use super::{Finding, Gpus, Spec};
+use super::{Finding, Spec};
+use crate::container::Gpus;
 
 /// A host with nothing in it.
 struct Empty {

@@ -10,11 +10,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::Spec;
+use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer};
 use crate::instance::spec::hidden::Variables;
 use crate::instance::spec::words::Umask;
-use crate::instance::spec::{
-    BindMount, GpuRequest, HomeDir, Joined, Namespace, OverlayLayer, Payload, Privileges,
-};
+use crate::instance::spec::{Joined, Namespace, Payload, Privileges};
 use crate::{Contain, Gpu};
 
 fn text() -> impl Strategy<Value = String> {

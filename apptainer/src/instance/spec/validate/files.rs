@@ -8,14 +8,19 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{Host, invalid};
+use crate::Contain;
+use crate::container::OverlayLayer;
 use crate::image::Reference;
+use crate::instance::spec::Spec;
 use crate::instance::spec::error::Findings;
-use crate::instance::spec::{OverlayLayer, Spec};
 
 pub(super) fn check(spec: &Spec, host: &Host, findings: &mut Findings) {
     let reference = Reference::parse(&spec.image.0).ok();
     let image = reference.as_ref().and_then(Reference::as_path);
     findings.maybe("image", image.and_then(absent));
+    if let Some(path) = &spec.private_key {
+        findings.maybe("private_key", unreadable(path));
+    }
     for (index, bind) in spec.binds.iter().enumerate() {
         let field = format!("binds[{index}]");
         findings.maybe(format!("{field}.source"), absent(bind.source()));
@@ -31,10 +36,13 @@ pub(super) fn check(spec: &Spec, host: &Host, findings: &mut Findings) {
         check_layer(layer, &format!("overlays[{index}].path"), findings);
     }
     if let Some(home) = &spec.home {
-        findings.maybe("home.source", not_a_directory(&home.source));
+        findings.maybe("home.source", not_a_directory(home.source()));
     }
     if let Some(path) = &spec.workdir {
-        findings.maybe("workdir", not_makeable(path));
+        // Apptainer makes it for scratch directories alone.
+        let is_made = spec.contain == Contain::Nothing && fs::symlink_metadata(path).is_err();
+        let problem = (!is_made).then(|| not_a_directory(path));
+        findings.maybe("workdir", problem.flatten());
     }
     for (index, path) in spec.env_files.iter().enumerate() {
         findings.maybe(format!("env_files[{index}]"), unreadable(path));
@@ -105,15 +113,6 @@ fn not_a_directory(path: &Path) -> Option<String> {
     let is_directory = || fs::metadata(path).is_ok_and(|file| file.is_dir());
     let problem = || format!("{} is not a directory; name one", path.display());
     absent(path).or_else(|| (!is_directory() && !has_nul(path)).then(problem))
-}
-
-/// Apptainer makes this directory, and none above it.
-fn not_makeable(path: &Path) -> Option<String> {
-    if fs::symlink_metadata(path).is_ok() {
-        return not_a_directory(path);
-    }
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    above.and_then(not_a_directory)
 }
 
 fn not_json(path: &Path) -> Option<String> {

@@ -1,7 +1,8 @@
 //! GPUs that are asked for, and those that there are.
 
-use super::super::{GpuDevice, GpuRequest, Gpus, MissingGpu, Spec};
 use crate::Gpu;
+use crate::container::{GpuDevice, GpuRequest, Gpus, MissingGpu};
+use crate::instance::spec::Spec;
 use crate::instance::spec::error::Findings;
 
 pub(super) fn check(spec: &Spec, gpus: &Gpus, findings: &mut Findings) {

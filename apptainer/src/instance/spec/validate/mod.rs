@@ -22,8 +22,10 @@ use apptainer_sys::command::{ActionOptions, CommandError, Subcommand};
 pub(super) use caller::Caller;
 
 use super::error::Findings;
-use super::{Gpus, Spec, SpecError};
+use super::{Spec, SpecError};
 use crate::Apptainer;
+use crate::blocking::blocking;
+use crate::container::Gpus;
 
 /// What is looked at of the host.
 #[derive(Debug, Clone)]
@@ -50,8 +52,8 @@ impl Spec {
     /// Apptainer would refuse, and what it would silently ignore.
     ///
     /// It looks at the file system of this host and at nothing else. What depends on the
-    /// installed Apptainer, and on who calls, is found when the instance is started, and before
-    /// anything runs.
+    /// installed Apptainer, and on who calls, is found by [`validate_for`](Self::validate_for),
+    /// which comes before every start.
     ///
     /// ```
     /// use apptainer::instance::Spec;
@@ -68,19 +70,29 @@ impl Spec {
         self.findings(&Host::here(), None).into_result()
     }
 
-    /// The same for this Apptainer and this user. Blocks, and runs `apptainer` where the answer
-    /// depends on how it was built.
-    pub(crate) fn validate_for(&self, client: &Apptainer) -> Result<(), SpecError> {
-        let has_setuid = || {
-            let config = client.install().build_config();
-            config.is_ok_and(|config| config.is_suid())
-        };
-        let caller = Caller {
-            is_root: nix::unistd::geteuid().is_root(),
-            version: client.version(),
-            has_setuid: &has_setuid,
-        };
-        self.findings(&Host::here(), Some(&caller)).into_result()
+    /// The same, and what depends on this Apptainer and on who calls.
+    ///
+    /// Runs `apptainer` where the answer depends on how it was built. Nothing comes of dropping
+    /// the future.
+    ///
+    /// # Panics
+    ///
+    /// When called outside of a tokio runtime.
+    pub async fn validate_for(&self, client: &Apptainer) -> Result<(), SpecError> {
+        let (spec, client) = (self.clone(), client.clone());
+        blocking(move || {
+            let has_setuid = || {
+                let config = client.install().build_config();
+                config.is_ok_and(|config| config.is_suid())
+            };
+            let caller = Caller {
+                is_root: nix::unistd::geteuid().is_root(),
+                version: client.version(),
+                has_setuid: &has_setuid,
+            };
+            spec.findings(&Host::here(), Some(&caller)).into_result()
+        })
+        .await
     }
 
     pub(super) fn findings(&self, host: &Host, caller: Option<&Caller<'_>>) -> Findings {

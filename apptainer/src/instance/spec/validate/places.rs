@@ -49,7 +49,7 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
         take("home.destination".to_owned(), home.destination(), findings);
         if home.destination().is_absolute() {
             let problem = invalid(|action| {
-                action.home(home.home_of(&home.source));
+                action.home(home.home_of(home.source()));
             });
             findings.maybe("home", problem);
         }

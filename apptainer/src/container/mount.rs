@@ -10,7 +10,7 @@ use super::is_unset;
 /// A file or directory of the host, or what is in an image, at a place in the container.
 ///
 /// ```
-/// use apptainer::instance::BindMount;
+/// use apptainer::BindMount;
 ///
 /// let data = BindMount::new("/srv/data.sif", "/data").image_source("/").read_only();
 /// ```
@@ -22,7 +22,7 @@ pub struct BindMount {
     #[serde(default, rename = "read_only", skip_serializing_if = "is_unset")]
     is_read_only: bool,
     #[serde(default, skip_serializing_if = "is_unset")]
-    pub(super) image_source: Option<PathBuf>,
+    image_source: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "is_unset")]
     image_id: Option<u32>,
 }
@@ -135,7 +135,7 @@ impl OverlayLayer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HomeDir {
-    pub(super) source: PathBuf,
+    source: PathBuf,
     #[serde(default, skip_serializing_if = "is_unset")]
     destination: Option<PathBuf>,
 }
@@ -155,13 +155,18 @@ impl HomeDir {
         self
     }
 
+    /// Where it is on the host.
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
     /// Where it is in the container.
-    pub(super) fn destination(&self) -> &Path {
+    pub fn destination(&self) -> &Path {
         self.destination.as_ref().unwrap_or(&self.source)
     }
 
     /// As it was said, but for the source.
-    pub(super) fn home_of(&self, source: &Path) -> Home {
+    pub(crate) fn home_of(&self, source: &Path) -> Home {
         Home::new(source).to(self.destination())
     }
 }

@@ -82,6 +82,12 @@ pub enum MissingGpu {
 
 impl Gpus {
     /// Looks at this machine. Reads a few files of `/proc` and `/sys`, and starts nothing.
+    ///
+    /// # Limitations
+    ///
+    /// - Where Nvidia's driver has no `/proc/driver/nvidia`, as under WSL and on Tegra, none are
+    ///   found.
+    /// - A batch system may keep some from this process that are found all the same.
     pub fn probe() -> Self {
         let search = std::env::var_os("PATH").unwrap_or_default();
         Self::probe_below(Path::new("/"), &search)

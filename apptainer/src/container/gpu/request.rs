@@ -4,9 +4,8 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::is_unset;
 use crate::Gpu;
-use crate::container::Settings;
+use crate::container::{Settings, is_unset};
 
 /// The GPUs that an instance is to have.
 ///
@@ -18,11 +17,11 @@ use crate::container::Settings;
 /// [`Gpu::NvidiaCli`] it sees no other devices, and has their numbers from 0.
 ///
 /// A batch system chooses by the same variables; where the environment is clean
-/// [`Spec::forward_env`](super::super::Spec::forward_env) passes its choice on.
+/// [`Spec::forward_env`](crate::instance::Spec::forward_env) passes its choice on.
 ///
 /// ```
-/// use apptainer::Gpu;
-/// use apptainer::instance::{GpuRequest, Spec};
+/// use apptainer::instance::Spec;
+/// use apptainer::{Gpu, GpuRequest};
 ///
 /// let second = GpuRequest::devices(Gpu::Nvidia, ["1"]);
 /// let spec = Spec::new("train.sif").gpu_request(second);
@@ -30,9 +29,9 @@ use crate::container::Settings;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GpuRequest {
-    pub(in super::super) kind: Gpu,
+    pub(crate) kind: Gpu,
     #[serde(default, skip_serializing_if = "is_unset")]
-    pub(in super::super) devices: Vec<String>,
+    pub(crate) devices: Vec<String>,
 }
 
 impl GpuRequest {
