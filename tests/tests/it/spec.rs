@@ -6,7 +6,7 @@ use std::process::Command;
 
 use apptainer::instance::{Joined, Namespace, Privileges, Spec};
 use apptainer::sys::command::{Capability, NoMount};
-use apptainer::{BindMount, Contain, Gpu, Gpus, HomeDir, Instance, OverlayLayer};
+use apptainer::{BindMount, Contain, Gpu, Gpus, HomeDir, Instance, OverlayLayer, Rootfs};
 use fixtures::World;
 
 fn is_root() -> bool {
@@ -91,6 +91,10 @@ async fn binds_are_written_to_or_not() {
 #[tokio::test]
 async fn a_part_of_an_image_is_bound() {
     let world = World::new().await;
+    if world.client().rootfs().await == Rootfs::Sandbox {
+        eprintln!("not tested: no image can be mounted here");
+        return;
+    }
     let (tree, image) = (world.folder().join("tree"), world.folder().join("image"));
     fs::create_dir_all(tree.join("part")).unwrap();
     fs::write(tree.join("part/note"), "hello").unwrap();

@@ -141,8 +141,18 @@ impl SupervisorBuilder {
             Some(runtime) => runtime,
             None => default_runtime(&self.client),
         };
-        if !make_private(&runtime).map_err(failed)? {
-            return Err(InstanceError::NotPrivate { path: runtime });
+        // Who may write to the folder that it is in could put another in its place.
+        let own = default_parent();
+        let folders = [
+            Some(&own).filter(|own| runtime.starts_with(own)),
+            Some(&runtime),
+        ];
+        for folder in folders.into_iter().flatten() {
+            if !make_private(folder).map_err(failed)? {
+                return Err(InstanceError::NotPrivate {
+                    path: folder.clone(),
+                });
+            }
         }
         Ok(Some(Supervisor {
             inner: Arc::new(Inner {
@@ -259,18 +269,22 @@ fn default_concurrency() -> usize {
     processors.map_or(4, |count| (2 * count.get()).max(4))
 }
 
+/// What this user has on this node.
+fn default_parent() -> PathBuf {
+    let user = nix::unistd::geteuid();
+    std::env::temp_dir().join(format!("apptainer-rs-{user}"))
+}
+
 /// Of this user, and of instances below this client's configuration.
 fn default_runtime(client: &Apptainer) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
-    let user = nix::unistd::geteuid();
     let config = client.config_dir().path().as_os_str();
     let digest = Sha256::digest(config.as_bytes());
     let digest: String = digest[..4]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let folder = std::env::temp_dir().join(format!("apptainer-rs-{user}"));
-    folder.join(digest)
+    default_parent().join(digest)
 }
 
 /// Which process an agent is on the host, by its pid and its start.

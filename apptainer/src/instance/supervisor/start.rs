@@ -87,7 +87,7 @@ impl Supervisor {
         }
         let id = format!("{}-{:08x}", plan.name, unique());
         let folder = self.runtime().join(&id);
-        let (reservations, enclosure) = self.prepare(&plan.spec, &id).await?;
+        let (reservations, mut prepared) = self.prepare(&plan.spec, &id).await?;
         let logs = records.logs(&plan.name);
         let of_logs = logs.clone();
         let log_starts = blocking(move || logs::ends(&of_logs)).await;
@@ -101,7 +101,7 @@ impl Supervisor {
             boot: boot().map_err(io_error)?,
             spec: plan.spec.substituted(&ports).noted(),
             ports,
-            enclosure: Some(enclosure.record()),
+            enclosure: prepared.0.as_ref().map(Enclosure::record),
             is_paused: false,
             log_length: length(&logs[1]),
             log_starts,
@@ -114,6 +114,7 @@ impl Supervisor {
         let mut remnant = Remnant::new(&entry.id, client, own, remains, image);
         remnant.keep_name(lock);
         remnant.is_enclosed(entry.enclosure.clone());
+        let enclosure = prepared.0.take().expect("it is taken once");
         let layer = plan
             .spec
             .temporary_overlay
@@ -140,13 +141,25 @@ impl Supervisor {
     }
 }
 
+/// What is to be around an instance. Dropped before there is one, it is removed.
+struct Prepared(Option<Enclosure>);
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        let cleared = self.0.as_ref().map(|enclosure| enclosure.record().clear());
+        if let Some(Err(error)) = cleared {
+            tracing::warn!(%error, "cannot remove what was to be around an instance");
+        }
+    }
+}
+
 impl Supervisor {
     /// Makes what can be made before anything is started.
     async fn prepare(
         &self,
         spec: &Spec,
         id: &str,
-    ) -> Result<(Reservations, Enclosure), InstanceError> {
+    ) -> Result<(Reservations, Prepared), InstanceError> {
         let (ports, limits, id) = (spec.ports.clone(), spec.limits.clone(), id.to_owned());
         let folder = self.runtime().join("ports");
         blocking(move || {
@@ -154,7 +167,7 @@ impl Supervisor {
             let enclosure = Enclosure::prepare(&limits, &id);
             let enclosure =
                 enclosure.map_err(|source| InstanceError::limit("start", &id, source))?;
-            Ok((reservations, enclosure))
+            Ok((reservations, Prepared(Some(enclosure))))
         })
         .await
     }
