@@ -111,6 +111,8 @@ impl World {
         let spec = Spec::new(image.to_str().expect("it is made below a plain path"));
         if nix::unistd::geteuid().is_root() {
             spec.privileges(Privileges::Drop)
+        } else if is_fakeroot() {
+            spec.fakeroot()
         } else {
             spec
         }
@@ -192,9 +194,16 @@ pub fn builds_images() -> bool {
 fn startable(container: Container) -> Container {
     if nix::unistd::geteuid().is_root() {
         container.no_privileges()
+    } else if is_fakeroot() {
+        container.fakeroot()
     } else {
         container
     }
+}
+
+/// Whether containers' users are to be root inside.
+fn is_fakeroot() -> bool {
+    std::env::var_os("WITH_FAKEROOT").is_some()
 }
 
 /// What this process started, at any remove, but for registries and other servers, which are

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apptainer_sys::process::Pid;
@@ -12,7 +12,6 @@ use crate::Command;
 use crate::exec::{Slot, Way};
 use crate::instance::health::Target;
 use crate::instance::processes::Processes;
-use crate::instance::start::log_end;
 use crate::instance::state::Chronicle;
 use crate::instance::{
     Events, InstanceError, Mechanism, Mechanisms, Probe, ProbeFailure, ReadLogs, State, Stats,
@@ -35,8 +34,8 @@ pub(super) struct Shared {
     pub(super) orders: mpsc::UnboundedSender<Order>,
     /// Where its standard output and standard error go.
     pub(super) logs: [PathBuf; 2],
-    /// How long the log of its standard error was before it.
-    pub(super) log_length: u64,
+    /// The end of what it wrote to its standard error, once it has ended.
+    pub(super) last_words: OnceLock<String>,
     /// How much earlier ones of its name had written.
     pub(super) log_starts: [u64; 2],
     pub(super) ports: Vec<(String, u16)>,
@@ -231,7 +230,7 @@ impl Service {
         InstanceError::Ended {
             name: self.shared.name.clone(),
             state: self.state(),
-            log: log_end(&self.shared.logs[1], self.shared.log_length),
+            log: self.shared.last_words.get().cloned().unwrap_or_default(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::instance::InstanceError;
 use crate::instance::health::{self, Report, Target, Verdict};
 use crate::instance::limits::{EnclosureEvent, Exceeded, LimitError, Mechanism};
 use crate::instance::logs::{self, Keeper};
+use crate::instance::start::log_end;
 use crate::instance::state::{Chronicle, EventKind, Lost, State, Stopped};
 use crate::process::Ended;
 
@@ -144,7 +145,7 @@ impl Watch {
                 chronicle: self.chronicle.clone(),
                 orders: sender,
                 logs: watched.records.logs(&watched.name),
-                log_length: watched.log_length,
+                last_words: OnceLock::new(),
                 log_starts: watched.log_starts,
                 ports: watched.ports.clone(),
                 mechanisms: watched.enclosure.mechanisms().clone(),
@@ -160,12 +161,12 @@ impl Watch {
         } else {
             self.chronicle.enter(self.wellness.clone());
         }
-        let task = tokio::spawn(self.run(orders));
+        let task = tokio::spawn(self.run(orders, Arc::clone(&service.shared)));
         supervisor.take_in(&service, task.abort_handle());
         service
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, shared: Arc<Shared>) {
         let mut replies = Vec::new();
         let Some(cause) = self.watch(&mut orders, &mut replies).await else {
             self.leave();
@@ -173,6 +174,8 @@ impl Watch {
         };
         self.chronicle.enter(State::Stopping);
         loop {
+            // Its logs may go with it.
+            let _ = shared.last_words.set(self.last_words());
             match self.end(cause).await {
                 Ok(state) => {
                     self.chronicle.enter(state);
@@ -459,6 +462,11 @@ impl Watch {
             return Err(InstanceError::StillRunning { name });
         }
         Ok(self.final_state(cause))
+    }
+
+    fn last_words(&self) -> String {
+        let [_, stderr] = self.watched.records.logs(&self.watched.name);
+        log_end(&stderr, self.watched.log_length)
     }
 
     fn final_state(&self, cause: Cause) -> State {

@@ -2,6 +2,7 @@
 
 mod ended;
 mod started;
+mod watched;
 
 use std::time::Duration;
 
