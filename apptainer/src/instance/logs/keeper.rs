@@ -1,6 +1,7 @@
 //! What keeps logs within bounds, and the times.
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -62,6 +63,13 @@ pub(in crate::instance) fn keep(
 ) -> io::Result<Option<Keeper>> {
     if settings.max_size.is_none() && !settings.timestamps {
         return Ok(None);
+    }
+    if settings.timestamps {
+        // Whoever reads from now on finds that they are kept.
+        for log in &logs {
+            let times = File::options().create(true).append(true).open(times_of(log));
+            times?;
+        }
     }
     let watch = Watch::of(&logs)?;
     let mut kept: Vec<_> = logs
