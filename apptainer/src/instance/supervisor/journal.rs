@@ -13,7 +13,7 @@ use apptainer_sys::state::{ConfigDir, host_name};
 use serde::{Deserialize, Serialize};
 
 use crate::instance::Spec;
-use crate::instance::limits::EnclosureRecord;
+use crate::instance::limits::{EnclosureRecord, Site};
 use crate::instance::remains::Naming;
 use crate::lock::{FileLock, Locking};
 
@@ -46,7 +46,9 @@ pub(super) struct Entry {
     pub(super) spec: Spec,
     /// The numbers of its ports.
     pub(super) ports: Vec<(String, u16)>,
-    /// What is around it.
+    /// Where what is to be around it is made.
+    pub(super) site: Option<Site>,
+    /// What is around it, once that is made.
     pub(super) enclosure: Option<EnclosureRecord>,
     /// Whether it was paused.
     pub(super) is_paused: bool,

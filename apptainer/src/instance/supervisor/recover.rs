@@ -17,6 +17,7 @@ use crate::exec::Link;
 use crate::instance::InstanceError;
 use crate::instance::limits::Enclosure;
 use crate::instance::list::{found, records};
+use crate::instance::ports::Reservations;
 use crate::instance::remains::Remains;
 
 impl Apptainer {
@@ -71,7 +72,7 @@ fn remnant(
     let room = Room::at(entry.room.clone());
     let own = Some((journal, room));
     let mut remnant = Remnant::new(&entry.id, client, own, remains, None);
-    remnant.is_enclosed(entry.enclosure.clone());
+    remnant.is_enclosed_at(entry.site.clone());
     Ok(remnant)
 }
 
@@ -149,12 +150,13 @@ impl Supervisor {
         if entry.is_paused {
             enclosure.pause(&processes).await.map_err(limit_error)?;
         }
+        let reservations = Reservations::again(&entry.spec.ports, &entry.ports);
         Ok(Some(Up {
             processes,
             link,
             payload,
             enclosure,
-            reservations: None,
+            reservations: Some(reservations),
             health: entry.spec.health.clone(),
         }))
     }
