@@ -90,8 +90,18 @@ impl Journal {
     pub(super) fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
         // The folder is this node's own.
         let locking = Locking::on_this_node(&folder)?;
-        let lock = FileLock::try_take(&folder.join("lock"), locking)?;
-        Ok(lock.map(|lock| Self {
+        let Some(lock) = FileLock::try_take(&folder.join("lock"), locking)? else {
+            return Ok(None);
+        };
+        for file in fs::read_dir(&folder)? {
+            let path = file?.path();
+            // What was being written when its writer was killed.
+            let name = path.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().starts_with(b".tmp") {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(Some(Self {
             folder,
             _lock: lock,
         }))
@@ -145,14 +155,6 @@ impl Journal {
     /// Removes it, if nothing is noted in it.
     pub(super) fn remove_if_empty(self) -> io::Result<()> {
         let Self { folder, _lock } = self;
-        for file in fs::read_dir(&folder)? {
-            let path = file?.path();
-            // What was being written when its writer was killed.
-            let name = path.file_name().unwrap_or_default();
-            if name.as_encoded_bytes().starts_with(b".tmp") {
-                fs::remove_file(&path)?;
-            }
-        }
         drop(_lock);
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
