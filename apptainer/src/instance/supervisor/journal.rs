@@ -68,6 +68,9 @@ pub(super) struct Entry {
 pub(super) struct Started {
     /// The agent's pid on the host, and when that began, in clock ticks since boot.
     pub(super) agent: Option<(Pid, u64)>,
+    /// The same of what serves its file system.
+    #[serde(default)]
+    pub(super) servers: Vec<(Pid, u64)>,
     /// The number of its payload among the agent's commands, if it has one.
     pub(super) payload: Option<u64>,
 }

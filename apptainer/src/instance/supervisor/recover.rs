@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use apptainer_sys::process::Process;
+use apptainer_sys::process::{Pid, Process};
 
 use super::journal::{self, Entry, Journal, boot};
 use super::remnant::{Known, Remnant};
@@ -132,6 +132,15 @@ impl Supervisor {
         if agent.is_none() {
             return Ok(None);
         }
+        let servers = processes.servers().map_err(io_error)?;
+        let is_there = |noted: &(Pid, u64)| {
+            let mut servers = servers.iter().map(|server| &server.process);
+            servers.any(|process| (process.pid, process.started) == *noted)
+        };
+        if !started.servers.iter().all(is_there) {
+            // Nothing tells of its end any more, and what is in it may not look at its files.
+            return Ok(None);
+        }
         let enclosure = entry.enclosure.clone().and_then(Enclosure::recover);
         let Some(mut enclosure) = enclosure else {
             return Ok(None);
@@ -153,6 +162,7 @@ impl Supervisor {
         let reservations = Reservations::again(&entry.spec.ports, &entry.ports);
         Ok(Some(Up {
             processes,
+            servers,
             link,
             payload,
             enclosure,

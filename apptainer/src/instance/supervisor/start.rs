@@ -274,16 +274,21 @@ impl Starting<'_> {
         let started = async {
             self.adopt(&processes)?;
             let agent = super::agent(&link).map_err(&io_error)?;
+            let servers = processes.servers().map_err(&io_error)?;
+            let noted = servers.iter().map(|server| &server.process);
+            let noted = noted.map(|process| (process.pid, process.started));
+            let noted = noted.collect();
             let payload = self.payload(&link).await?;
             self.entry.started = Some(Started {
                 agent,
+                servers: noted,
                 payload: payload.as_ref().and_then(Child::number),
             });
             self.note()?;
-            Ok(payload)
+            Ok((payload, servers))
         };
-        let payload = match started.await {
-            Ok(payload) => payload,
+        let (payload, servers) = match started.await {
+            Ok(started) => started,
             Err(error) => {
                 self.clear().await?;
                 return Err(error);
@@ -303,6 +308,7 @@ impl Starting<'_> {
         } = self;
         let up = Up {
             processes,
+            servers,
             link,
             payload,
             enclosure,
