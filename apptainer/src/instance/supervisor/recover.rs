@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use apptainer_sys::process::{Pid, Process};
+use apptainer_sys::process::{Pid, PidFd, Process};
 
 use super::journal::{self, Entry, Journal, boot};
 use super::remnant::{Known, Remnant};
@@ -19,6 +19,7 @@ use crate::instance::limits::Enclosure;
 use crate::instance::list::{found, records};
 use crate::instance::ports::Reservations;
 use crate::instance::remains::Remains;
+use crate::process::Ended;
 
 impl Apptainer {
     /// Ends all instances on this host whose supervisors have been killed, and removes what is
@@ -76,6 +77,18 @@ fn remnant(
     Ok(remnant)
 }
 
+/// A process that was noted by its pid and its start, held; `None` when it has ended.
+fn held((pid, since): (Pid, u64)) -> io::Result<Option<PidFd>> {
+    let Ok(pidfd) = PidFd::open(pid) else {
+        return Ok(None);
+    };
+    // Once it is held: the pid may have passed to another.
+    let process = Process::read(pid)?;
+    Ok(process
+        .is_some_and(|process| process.started == since)
+        .then_some(pidfd))
+}
+
 impl Supervisor {
     /// Looks after what a supervisor of this name has left.
     pub(super) async fn recover(&self, recovery: Recovery) -> Result<(), InstanceError> {
@@ -122,16 +135,10 @@ impl Supervisor {
             Err(InstanceError::NotRunning { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // One that has ended would keep whoever calls it waiting, for its socket is there.
-        let agent = match started.agent {
-            Some((pid, since)) => Process::read(pid)
-                .map_err(io_error)?
-                .filter(|process| process.started == since),
-            None => None,
-        };
-        if agent.is_none() {
+        let agent = started.agent.map(held).transpose().map_err(io_error)?;
+        let Some(agent) = agent.flatten() else {
             return Ok(None);
-        }
+        };
         let servers = processes.servers().map_err(io_error)?;
         let is_there = |noted: &(Pid, u64)| {
             let mut servers = servers.iter().map(|server| &server.process);
@@ -151,7 +158,14 @@ impl Supervisor {
         // do so do not answer.
         enclosure.resume(&processes).await.map_err(limit_error)?;
         let room = Room::at(entry.room.clone());
-        let link = Link::attach_resident(&room.socket()).await?;
+        // One that has ended keeps whoever calls it waiting: what serves the container's file
+        // system has its socket, too.
+        let ended = Ended::of(&agent).map_err(io_error)?;
+        let socket = room.socket();
+        let link = tokio::select! {
+            link = Link::attach_resident(&socket) => link?,
+            _ = ended.wait() => return Ok(None),
+        };
         let payload = match started.payload {
             Some(number) => Some(link.reattach(number).await?),
             None => None,
