@@ -84,14 +84,13 @@ impl Processes {
         Ended::of(&self.master)
     }
 
-    /// Tell when what serves the container's file system has ended.
-    pub(super) fn servers(&self) -> io::Result<Vec<Ended>> {
-        let session = self.session()?;
-        let serves = |member: &&Member| {
+    /// What serves the container's file system, held. Reads the table of processes.
+    pub(super) fn servers(&self) -> io::Result<Vec<Member>> {
+        let mut session = self.session()?;
+        session.retain(|member| {
             member.process.parent == self.master_pid && member.process.pid != self.payload_pid
-        };
-        let servers = session.iter().filter(serves);
-        servers.map(|member| Ended::of(&member.pidfd)).collect()
+        });
+        Ok(session)
     }
 
     /// Tells when what the container runs has ended: what Apptainer's first process has started,

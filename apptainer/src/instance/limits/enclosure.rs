@@ -7,7 +7,7 @@ use std::sync::Arc;
 use apptainer_sys::cgroup::{self, Cgroup};
 use apptainer_sys::process::{Member, Placement};
 
-use super::groups::Groups;
+use super::groups::{Groups, Site};
 use super::kills::Kills;
 use super::mechanism::Available;
 use super::record::{Before, EnclosureRecord, Known};
@@ -47,7 +47,9 @@ pub(in crate::instance) enum EnclosureEvent {
 /// What would keep each limit.
 pub(super) fn probe() -> Result<Mechanisms, LimitError> {
     let all = Limits::new().cpuset_cpus("0");
-    let groups = Groups::make("probe", &all.controllers())?;
+    let site = Site::choose("probe")?;
+    let groups = site.map(|site| site.make(&all.controllers()));
+    let groups = groups.transpose()?.flatten();
     let available = Available::of(groups.as_ref().map(|groups| &groups.payload));
     let removed = groups.map_or(Ok(()), |groups| groups.remove());
     let mechanisms = available?.mechanisms();
@@ -58,11 +60,15 @@ pub(super) fn probe() -> Result<Mechanisms, LimitError> {
 impl Enclosure {
     /// Makes what can be made before the start, with the limits set. Fails for a limit that
     /// nothing keeps here, and leaves nothing then.
-    pub(in crate::instance) fn prepare(limits: &Limits, name: &str) -> Result<Self, LimitError> {
+    pub(in crate::instance) fn prepare(
+        limits: &Limits,
+        site: Option<&Site>,
+    ) -> Result<Self, LimitError> {
         if let Some((field, problem)) = limits.findings().into_iter().next() {
             return Err(LimitError::Invalid { field, problem });
         }
-        Self::within(Groups::make(name, &limits.controllers())?, limits)
+        let groups = site.map(|site| site.make(&limits.controllers()));
+        Self::within(groups.transpose()?.flatten(), limits)
     }
 
     /// The same in these groups, or without any.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use apptainer_sys::cgroup::{Cgroup, CgroupError, Controller};
 use serde::{Deserialize, Serialize};
 
+use super::LimitError;
+
 /// How long what is in a group may take to end, or a group to go away.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,30 +29,58 @@ pub(super) struct Groups {
     pub(super) payload: Cgroup,
 }
 
-impl Groups {
+/// Where the groups around one instance are made, and what they are called: known before they
+/// are there, so that whoever comes later finds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::instance) struct Site {
+    /// The caller's own group.
+    current: Cgroup,
+    /// Theirs alone.
+    name: String,
+}
+
+impl Site {
+    /// For an instance of this name; `None` where there are no groups.
+    pub(in crate::instance) fn choose(name: &str) -> Result<Option<Self>, LimitError> {
+        match Cgroup::current() {
+            Err(CgroupError::NotVisible { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(current) => Ok(Some(Self {
+                current,
+                name: unique(name),
+            })),
+        }
+    }
+
+    /// Ends what is in the groups that were made here, and removes them. Blocks for a while.
+    pub(in crate::instance) fn clear(&self) -> Result<(), LimitError> {
+        let around = self.current.parent();
+        for parent in [Some(&self.current), around.as_ref()].into_iter().flatten() {
+            if let Some(outer) = parent.child(&self.name) {
+                let groups = Groups::left(outer);
+                groups.kill()?;
+                groups.remove()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes them where the caller may; `None` where it may not.
     ///
     /// The caller's own group is the place for them, or the one around it: it is a delegated
     /// one that has no processes, where version 2 gives no controllers to groups in the
     /// caller's. With neither, groups without controllers are better than none.
-    pub(super) fn make(
-        name: &str,
-        controllers: &[Controller],
-    ) -> Result<Option<Self>, CgroupError> {
-        let current = match Cgroup::current() {
-            Err(CgroupError::NotVisible { .. }) => return Ok(None),
-            current => current?,
-        };
-        let name = unique(name);
-        let around = current.parent();
+    pub(super) fn make(&self, controllers: &[Controller]) -> Result<Option<Groups>, CgroupError> {
+        let around = self.current.parent();
         let attempts = [
-            (Some(&current), controllers),
+            (Some(&self.current), controllers),
             (around.as_ref(), controllers),
-            (Some(&current), &[]),
+            (Some(&self.current), &[]),
         ];
         for (parent, controllers) in attempts {
             let Some(parent) = parent else { continue };
-            match Self::make_in(parent, &name, controllers) {
+            match Groups::make_in(parent, &self.name, controllers) {
                 Ok(groups) => return Ok(Some(groups)),
                 Err(error) if is_refusal(&error) => {
                     tracing::debug!(%error, "no cgroup there");
@@ -59,6 +89,18 @@ impl Groups {
             }
         }
         Ok(None)
+    }
+}
+
+impl Groups {
+    /// Those that somebody has made, or begun to make.
+    fn left(outer: Cgroup) -> Self {
+        let inner = |name| outer.child(name).unwrap_or_else(|| outer.clone());
+        Self {
+            programs: inner("programs"),
+            payload: inner("payload"),
+            outer,
+        }
     }
 
     fn make_in(

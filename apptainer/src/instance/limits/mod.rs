@@ -23,6 +23,7 @@ pub use mechanism::{Mechanism, Mechanisms};
 pub use settings::Limits;
 pub(in crate::instance) use {
     enclosure::{Enclosure, EnclosureEvent},
+    groups::Site,
     record::EnclosureRecord,
     watchdog::Exceeded,
 };

@@ -4,7 +4,7 @@ use apptainer_sys::process::{Pid, Process};
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
-use super::{LimitError, Limits, Mechanisms};
+use super::{Limits, Mechanisms};
 
 /// What is around an instance, as data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,16 +42,5 @@ impl Known {
             pid: process.pid,
             started: process.started,
         }
-    }
-}
-
-impl EnclosureRecord {
-    /// Ends what is still in the groups, and removes them. Blocks for a while.
-    pub(in crate::instance) fn clear(&self) -> Result<(), LimitError> {
-        if let Some(groups) = self.groups.as_ref().filter(|groups| groups.are_there()) {
-            groups.kill()?;
-            groups.remove()?;
-        }
-        Ok(())
     }
 }

@@ -67,7 +67,10 @@ pub(in crate::instance) fn keep(
     if settings.timestamps {
         // Whoever reads from now on finds that they are kept.
         for log in &logs {
-            let times = File::options().create(true).append(true).open(times_of(log));
+            let times = File::options()
+                .create(true)
+                .append(true)
+                .open(times_of(log));
             times?;
         }
     }

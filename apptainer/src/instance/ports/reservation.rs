@@ -3,12 +3,15 @@
 //! A socket that is bound with `SO_REUSEADDR` and never listens keeps its port from whoever
 //! asks the kernel for any, and from whoever binds without `SO_REUSEADDR`, but not from a
 //! server that sets it. That is Linux's own rule (`inet_csk_get_port`), so the tests ask it.
+//!
+//! Our other reservations are kept away by a name of a socket, which the kernel has for each
+//! network, as it has ports, and takes back from whoever is killed.
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixDatagram;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,13 +20,12 @@ use rustix::net::{
 
 use super::{Port, PortError};
 use crate::instance::health::has_connections;
-use crate::lock::{FileLock, Locking};
 
 /// How many ports may turn out to be somebody's in the other family, or another instance's.
 const ATTEMPTS: usize = 256;
 
 /// The ports of one instance. Dropped, they are free for all.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::instance) struct Reservations {
     held: Vec<Held>,
 }
@@ -36,15 +38,26 @@ struct Held {
     /// One for each family that there is.
     sockets: Vec<OwnedFd>,
     /// Keeps our other reservations away, also where the sockets have been let go.
-    _lock: FileLock,
+    _name: UnixDatagram,
 }
 
 impl Reservations {
-    /// Reserves all of them, or none. The folder is this user's on this node, the same for all
-    /// who are not to get the same; it is made. Blocks for file operations.
-    pub(in crate::instance) fn of(ports: &[Port], folder: &Path) -> Result<Self, PortError> {
-        let held: Result<_, _> = ports.iter().map(|port| Held::of(port, folder)).collect();
+    /// Reserves all of them, or none.
+    pub(in crate::instance) fn of(ports: &[Port]) -> Result<Self, PortError> {
+        let held: Result<_, _> = ports.iter().map(Held::of).collect();
         Ok(Self { held: held? })
+    }
+
+    /// Reserves those of an instance that has been started once more, as far as nobody has them:
+    /// it has those itself, or is to have them.
+    pub(in crate::instance) fn again(ports: &[Port], numbers: &[(String, u16)]) -> Self {
+        let held = numbers.iter().filter_map(|(name, number)| {
+            let port = ports.iter().find(|port| port.name == *name)?;
+            Held::again(port, *number)
+        });
+        Self {
+            held: held.collect(),
+        }
     }
 
     /// Their names and numbers.
@@ -63,38 +76,56 @@ impl Reservations {
 }
 
 impl Held {
-    fn of(port: &Port, folder: &Path) -> Result<Self, PortError> {
-        let (number, sockets, lock) = match port.number {
-            Some(number) => reserve_fixed(port, number, folder)?,
-            None => reserve_any(port, folder)?,
+    fn of(port: &Port) -> Result<Self, PortError> {
+        let (number, sockets, taken) = match port.number {
+            Some(number) => reserve_fixed(port, number)?,
+            None => reserve_any(port)?,
         };
         Ok(Self {
             name: port.name.clone(),
             number,
             is_exclusive: port.is_exclusive,
             sockets,
-            _lock: lock,
+            _name: taken,
+        })
+    }
+
+    fn again(port: &Port, number: u16) -> Option<Self> {
+        let taken = take_name(number).ok().flatten()?;
+        let sockets = if port.is_exclusive {
+            Vec::new()
+        } else {
+            let first = bound(Ipv4Addr::UNSPECIFIED, number, Reuse::Allowed);
+            let second = bound(Ipv6Addr::UNSPECIFIED, number, Reuse::Allowed);
+            first.into_iter().chain(second).collect()
+        };
+        Some(Self {
+            name: port.name.clone(),
+            number,
+            is_exclusive: port.is_exclusive,
+            sockets,
+            _name: taken,
         })
     }
 }
 
-type Reserved = (u16, Vec<OwnedFd>, FileLock);
+type Reserved = (u16, Vec<OwnedFd>, UnixDatagram);
 
-fn reserve_fixed(port: &Port, number: u16, folder: &Path) -> Result<Reserved, PortError> {
+fn reserve_fixed(port: &Port, number: u16) -> Result<Reserved, PortError> {
     let taken = || PortError::Taken {
         name: port.name.clone(),
         number,
     };
-    let lock = try_lock(folder, number).map_err(|error| failed(port, "lock it", error))?;
-    let lock = lock.ok_or_else(taken)?;
+    let name = take_name(number).map_err(|error| failed(port, "lock it", error))?;
+    let name = name.ok_or_else(taken)?;
     match fixed(number) {
-        Ok(sockets) => Ok((number, sockets, lock)),
+        Ok(sockets) => Ok((number, sockets, name)),
         Err(Errno::ADDRINUSE) => Err(taken()),
         Err(error) => Err(failed(port, "bind it", error)),
     }
 }
 
-fn reserve_any(port: &Port, folder: &Path) -> Result<Reserved, PortError> {
+fn reserve_any(port: &Port) -> Result<Reserved, PortError> {
     // Kept until one is found, so that none is offered twice.
     let mut refused = Vec::new();
     while refused.len() < ATTEMPTS {
@@ -113,13 +144,13 @@ fn reserve_any(port: &Port, folder: &Path) -> Result<Reserved, PortError> {
             }
             Err(error) => return Err(failed(port, "bind it", error)),
         };
-        let lock = try_lock(folder, number).map_err(|error| failed(port, "lock it", error))?;
-        let Some(lock) = lock else {
+        let name = take_name(number).map_err(|error| failed(port, "lock it", error))?;
+        let Some(name) = name else {
             refused.push(first);
             continue;
         };
         let sockets = [first].into_iter().chain(second).collect();
-        return Ok((number, sockets, lock));
+        return Ok((number, sockets, name));
     }
     Err(PortError::NoneFree {
         name: port.name.clone(),
@@ -134,10 +165,16 @@ fn failed(port: &Port, doing: &'static str, source: impl Into<io::Error>) -> Por
     }
 }
 
-fn try_lock(folder: &Path, number: u16) -> io::Result<Option<FileLock>> {
-    fs::create_dir_all(folder)?;
-    let locking = Locking::on_this_node(folder)?;
-    FileLock::try_take(&folder.join(number.to_string()), locking)
+/// Takes the name of this port among this user's reservations; `None` while another has it.
+fn take_name(number: u16) -> io::Result<Option<UnixDatagram>> {
+    let user = nix::unistd::geteuid();
+    let name = format!("apptainer-rs/{user}/port/{number}");
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Both families of one port.

@@ -1,10 +1,12 @@
 //! The agent's program as a file, for containers to have in the place of a script.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, linkat};
 use sha2::{Digest, Sha256};
 
 use crate::exec::resident_program;
@@ -34,12 +36,28 @@ pub(super) fn agent_file(folders: [&Path; 2]) -> io::Result<PathBuf> {
     if fs::metadata(&path).is_ok_and(|found| found.len() == program.len() as u64) {
         return Ok(path);
     }
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(program)?;
-    file.as_file()
-        .set_permissions(Permissions::from_mode(0o555))?;
-    file.persist(&path)?;
+    let write = |mut file: &File| {
+        file.write_all(program)?;
+        file.set_permissions(Permissions::from_mode(0o555))
+    };
+    // One without a name leaves nothing when its writer is killed.
+    let unnamed = tempfile::tempfile_in(folder)?;
+    write(&unnamed)?;
+    if name(&unnamed, &path).is_err() {
+        // There is another, which is not whole, or the file system cannot do that.
+        let file = tempfile::NamedTempFile::new_in(folder)?;
+        write(file.as_file())?;
+        file.persist(&path)?;
+    }
     Ok(path)
+}
+
+/// Gives a name to a file that has none.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let follow = AtFlags::SYMLINK_FOLLOW;
+    linkat(CWD, unnamed, CWD, path, follow)?;
+    Ok(())
 }
 
 fn may_run_from(folder: &Path) -> bool {
@@ -65,5 +83,6 @@ mod tests {
         fs::write(&path, "half").unwrap();
         make();
         assert_eq!(fs::read(&path).unwrap(), resident_program().unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -13,7 +13,7 @@ use apptainer_sys::state::{ConfigDir, host_name};
 use serde::{Deserialize, Serialize};
 
 use crate::instance::Spec;
-use crate::instance::limits::EnclosureRecord;
+use crate::instance::limits::{EnclosureRecord, Site};
 use crate::instance::remains::Naming;
 use crate::lock::{FileLock, Locking};
 
@@ -46,7 +46,9 @@ pub(super) struct Entry {
     pub(super) spec: Spec,
     /// The numbers of its ports.
     pub(super) ports: Vec<(String, u16)>,
-    /// What is around it.
+    /// Where what is to be around it is made.
+    pub(super) site: Option<Site>,
+    /// What is around it, once that is made.
     pub(super) enclosure: Option<EnclosureRecord>,
     /// Whether it was paused.
     pub(super) is_paused: bool,
@@ -66,6 +68,9 @@ pub(super) struct Entry {
 pub(super) struct Started {
     /// The agent's pid on the host, and when that began, in clock ticks since boot.
     pub(super) agent: Option<(Pid, u64)>,
+    /// The same of what serves its file system.
+    #[serde(default)]
+    pub(super) servers: Vec<(Pid, u64)>,
     /// The number of its payload among the agent's commands, if it has one.
     pub(super) payload: Option<u64>,
 }
@@ -88,8 +93,18 @@ impl Journal {
     pub(super) fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
         // The folder is this node's own.
         let locking = Locking::on_this_node(&folder)?;
-        let lock = FileLock::try_take(&folder.join("lock"), locking)?;
-        Ok(lock.map(|lock| Self {
+        let Some(lock) = FileLock::try_take(&folder.join("lock"), locking)? else {
+            return Ok(None);
+        };
+        for file in fs::read_dir(&folder)? {
+            let path = file?.path();
+            // What was being written when its writer was killed.
+            let name = path.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().starts_with(b".tmp") {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(Some(Self {
             folder,
             _lock: lock,
         }))
@@ -143,14 +158,6 @@ impl Journal {
     /// Removes it, if nothing is noted in it.
     pub(super) fn remove_if_empty(self) -> io::Result<()> {
         let Self { folder, _lock } = self;
-        for file in fs::read_dir(&folder)? {
-            let path = file?.path();
-            // What was being written when its writer was killed.
-            let name = path.file_name().unwrap_or_default();
-            if name.as_encoded_bytes().starts_with(b".tmp") {
-                fs::remove_file(&path)?;
-            }
-        }
         drop(_lock);
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

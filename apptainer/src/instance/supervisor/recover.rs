@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use apptainer_sys::process::Process;
+use apptainer_sys::process::{Pid, PidFd, Process};
 
 use super::journal::{self, Entry, Journal, boot};
 use super::remnant::{Known, Remnant};
@@ -17,7 +17,9 @@ use crate::exec::Link;
 use crate::instance::InstanceError;
 use crate::instance::limits::Enclosure;
 use crate::instance::list::{found, records};
+use crate::instance::ports::Reservations;
 use crate::instance::remains::Remains;
+use crate::process::Ended;
 
 impl Apptainer {
     /// Ends all instances on this host whose supervisors have been killed, and removes what is
@@ -71,8 +73,20 @@ fn remnant(
     let room = Room::at(entry.room.clone());
     let own = Some((journal, room));
     let mut remnant = Remnant::new(&entry.id, client, own, remains, None);
-    remnant.is_enclosed(entry.enclosure.clone());
+    remnant.is_enclosed_at(entry.site.clone());
     Ok(remnant)
+}
+
+/// A process that was noted by its pid and its start, held; `None` when it has ended.
+fn held((pid, since): (Pid, u64)) -> io::Result<Option<PidFd>> {
+    let Ok(pidfd) = PidFd::open(pid) else {
+        return Ok(None);
+    };
+    // Once it is held: the pid may have passed to another.
+    let process = Process::read(pid)?;
+    Ok(process
+        .is_some_and(|process| process.started == since)
+        .then_some(pidfd))
 }
 
 impl Supervisor {
@@ -121,14 +135,17 @@ impl Supervisor {
             Err(InstanceError::NotRunning { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // One that has ended would keep whoever calls it waiting, for its socket is there.
-        let agent = match started.agent {
-            Some((pid, since)) => Process::read(pid)
-                .map_err(io_error)?
-                .filter(|process| process.started == since),
-            None => None,
+        let agent = started.agent.map(held).transpose().map_err(io_error)?;
+        let Some(agent) = agent.flatten() else {
+            return Ok(None);
         };
-        if agent.is_none() {
+        let servers = processes.servers().map_err(io_error)?;
+        let is_there = |noted: &(Pid, u64)| {
+            let mut servers = servers.iter().map(|server| &server.process);
+            servers.any(|process| (process.pid, process.started) == *noted)
+        };
+        if !started.servers.iter().all(is_there) {
+            // Nothing tells of its end any more, and what is in it may not look at its files.
             return Ok(None);
         }
         let enclosure = entry.enclosure.clone().and_then(Enclosure::recover);
@@ -141,7 +158,14 @@ impl Supervisor {
         // do so do not answer.
         enclosure.resume(&processes).await.map_err(limit_error)?;
         let room = Room::at(entry.room.clone());
-        let link = Link::attach_resident(&room.socket()).await?;
+        // One that has ended keeps whoever calls it waiting: what serves the container's file
+        // system has its socket, too.
+        let ended = Ended::of(&agent).map_err(io_error)?;
+        let socket = room.socket();
+        let link = tokio::select! {
+            link = Link::attach_resident(&socket) => link?,
+            _ = ended.wait() => return Ok(None),
+        };
         let payload = match started.payload {
             Some(number) => Some(link.reattach(number).await?),
             None => None,
@@ -149,12 +173,14 @@ impl Supervisor {
         if entry.is_paused {
             enclosure.pause(&processes).await.map_err(limit_error)?;
         }
+        let reservations = Reservations::again(&entry.spec.ports, &entry.ports);
         Ok(Some(Up {
             processes,
+            servers,
             link,
             payload,
             enclosure,
-            reservations: None,
+            reservations: Some(reservations),
             health: entry.spec.health.clone(),
         }))
     }

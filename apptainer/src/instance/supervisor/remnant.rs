@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::journal::Journal;
 use super::room::Room;
-use crate::instance::limits::EnclosureRecord;
+use crate::instance::limits::Site;
 use crate::instance::remains::Remains;
 use crate::instance::state::{Chronicle, State, Stopped};
 use crate::lock::FileLock;
@@ -32,8 +32,8 @@ struct Parts {
     client: Apptainer,
     /// Where it is noted, with what it has on this node; `None` of one that somebody else started.
     own: Option<(Arc<Journal>, Room)>,
-    /// What is around it.
-    enclosure: Option<EnclosureRecord>,
+    /// Where what is around it is.
+    site: Option<Site>,
     remains: Remains,
     /// The name's, while it is being started.
     starting: Option<FileLock>,
@@ -67,7 +67,7 @@ impl Remnant {
                 id: id.to_owned(),
                 client: client.clone(),
                 own: own.map(|(journal, room)| (Arc::clone(journal), room)),
-                enclosure: None,
+                site: None,
                 remains,
                 starting: None,
                 chronicle: None,
@@ -96,10 +96,10 @@ impl Remnant {
         }
     }
 
-    /// It has this around it.
-    pub(super) fn is_enclosed(&mut self, enclosure: Option<EnclosureRecord>) {
+    /// What is around it is made here.
+    pub(super) fn is_enclosed_at(&mut self, site: Option<Site>) {
         if let Some(parts) = &mut self.parts {
-            parts.enclosure = enclosure;
+            parts.site = site;
         }
     }
 
@@ -164,7 +164,7 @@ impl Parts {
 
 impl Parts {
     fn clear_enclosure(&self) {
-        let cleared = self.enclosure.as_ref().map(EnclosureRecord::clear);
+        let cleared = self.site.as_ref().map(Site::clear);
         if let Some(Err(error)) = cleared {
             tracing::warn!(%error, id = self.id, "cannot remove what was around an instance");
         }

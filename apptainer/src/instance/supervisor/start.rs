@@ -28,14 +28,14 @@ use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::error::ApptainerFailure;
 use crate::exec::{Child, Link, Resident};
-use crate::instance::limits::Enclosure;
+use crate::instance::limits::{Enclosure, Site};
 use crate::instance::list::{records, running};
 use crate::instance::lock::try_lock;
 use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::start::{length, log_since};
-use crate::instance::{InstanceError, Spec, logs};
+use crate::instance::{InstanceError, logs};
 use crate::process::{OnDrop, Running, read_available};
 
 /// How often an instance is started whose file system was not served in time.
@@ -87,21 +87,22 @@ impl Supervisor {
         }
         let id = format!("{}-{:08x}", plan.name, unique());
         let folder = self.runtime().join(&id);
-        let (reservations, mut prepared) = self.prepare(&plan.spec, &id).await?;
+        let limit_error = |source| InstanceError::limit("start", &plan.name, source);
+        let site = Site::choose(&id).map_err(limit_error)?;
         let logs = records.logs(&plan.name);
         let of_logs = logs.clone();
         let log_starts = blocking(move || logs::ends(&of_logs)).await;
         let log_starts = log_starts.map_err(io_error)?;
-        let ports = reservations.numbers();
         let entry = Entry {
             room: folder.clone(),
             id,
             name: plan.name.clone(),
             naming: plan.naming,
             boot: boot().map_err(io_error)?,
-            spec: plan.spec.substituted(&ports).noted(),
-            ports,
-            enclosure: prepared.0.as_ref().map(Enclosure::record),
+            spec: plan.spec.noted(),
+            ports: Vec::new(),
+            site: site.clone(),
+            enclosure: None,
             is_paused: false,
             log_length: length(&logs[1]),
             log_starts,
@@ -113,22 +114,17 @@ impl Supervisor {
         let own = Some((self.journal(), room.clone()));
         let mut remnant = Remnant::new(&entry.id, client, own, remains, image);
         remnant.keep_name(lock);
-        remnant.is_enclosed(entry.enclosure.clone());
-        let enclosure = prepared.0.take().expect("it is taken once");
-        let layer = plan
-            .spec
-            .temporary_overlay
-            .then(|| OverlayLayer::new(room.overlay()));
+        remnant.is_enclosed_at(site);
         let mut starting = Starting {
             supervisor: self,
             plan,
             records,
-            settings: entry.spec.settled(&entry.ports, layer),
+            settings: Settings::default(),
             entry,
             remnant,
             room,
-            enclosure,
-            reservations,
+            enclosure: Enclosure::nothing(),
+            reservations: Reservations::default(),
             deadline,
         };
         match starting.start().await {
@@ -141,35 +137,20 @@ impl Supervisor {
     }
 }
 
-/// What is to be around an instance. Dropped before there is one, it is removed.
-struct Prepared(Option<Enclosure>);
+/// What is around an instance that is not started yet. Dropped, it is removed: whoever had it
+/// made is gone then.
+struct Prepared {
+    enclosure: Option<Enclosure>,
+    site: Option<Site>,
+}
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        let cleared = self.0.as_ref().map(|enclosure| enclosure.record().clear());
-        if let Some(Err(error)) = cleared {
+        if let (Some(_), Some(site)) = (&self.enclosure, &self.site)
+            && let Err(error) = site.clear()
+        {
             tracing::warn!(%error, "cannot remove what was to be around an instance");
         }
-    }
-}
-
-impl Supervisor {
-    /// Makes what can be made before anything is started.
-    async fn prepare(
-        &self,
-        spec: &Spec,
-        id: &str,
-    ) -> Result<(Reservations, Prepared), InstanceError> {
-        let (ports, limits, id) = (spec.ports.clone(), spec.limits.clone(), id.to_owned());
-        let folder = self.runtime().join("ports");
-        blocking(move || {
-            let reservations = Reservations::of(&ports, &folder)?;
-            let enclosure = Enclosure::prepare(&limits, &id);
-            let enclosure =
-                enclosure.map_err(|source| InstanceError::limit("start", &id, source))?;
-            Ok((reservations, Prepared(Some(enclosure))))
-        })
-        .await
     }
 }
 
@@ -179,15 +160,41 @@ impl Starting<'_> {
         move |source| InstanceError::starting(&name, source)
     }
 
+    fn note(&self) -> Result<(), InstanceError> {
+        let noted = self.supervisor.journal().note(&self.entry);
+        noted.map_err(self.io_error())
+    }
+
+    /// Makes what can be made before anything is started.
+    async fn prepare(&mut self) -> Result<(), InstanceError> {
+        let spec = &self.plan.spec;
+        let (limits, site) = (spec.limits.clone(), self.entry.site.clone());
+        self.reservations = Reservations::of(&spec.ports)?;
+        let prepared = blocking(move || {
+            let enclosure = Enclosure::prepare(&limits, site.as_ref())?;
+            let enclosure = Some(enclosure);
+            Ok(Prepared { enclosure, site })
+        });
+        let limit_error = |source| InstanceError::limit("start", &self.plan.name, source);
+        let mut prepared = prepared.await.map_err(limit_error)?;
+        self.enclosure = prepared.enclosure.take().unwrap_or_else(Enclosure::nothing);
+        self.entry.enclosure = Some(self.enclosure.record());
+        self.entry.ports = self.reservations.numbers();
+        self.entry.spec = spec.substituted(&self.entry.ports).noted();
+        let layer = OverlayLayer::new(self.room.overlay());
+        let layer = spec.temporary_overlay.then_some(layer);
+        self.settings = self.entry.spec.settled(&self.entry.ports, layer);
+        Ok(())
+    }
+
     /// Starts the container with its agent. What has been started when this fails is left to
     /// [`clear`](Self::clear).
     async fn start(&mut self) -> Result<(Processes, Link), InstanceError> {
         let io_error = self.io_error();
         // Noted before there is anything to find.
-        self.supervisor
-            .journal()
-            .note(&self.entry)
-            .map_err(&io_error)?;
+        self.note()?;
+        self.prepare().await?;
+        self.note()?;
         Room::make(self.entry.room.clone()).map_err(&io_error)?;
         if self.plan.spec.temporary_overlay {
             fs::create_dir(self.room.overlay()).map_err(&io_error)?;
@@ -268,19 +275,21 @@ impl Starting<'_> {
         let started = async {
             self.adopt(&processes)?;
             let agent = super::agent(&link).map_err(&io_error)?;
+            let servers = processes.servers().map_err(&io_error)?;
+            let noted = servers.iter().map(|server| &server.process);
+            let noted = noted.map(|process| (process.pid, process.started));
+            let noted = noted.collect();
             let payload = self.payload(&link).await?;
             self.entry.started = Some(Started {
                 agent,
+                servers: noted,
                 payload: payload.as_ref().and_then(Child::number),
             });
-            self.supervisor
-                .journal()
-                .note(&self.entry)
-                .map_err(&io_error)?;
-            Ok(payload)
+            self.note()?;
+            Ok((payload, servers))
         };
-        let payload = match started.await {
-            Ok(payload) => payload,
+        let (payload, servers) = match started.await {
+            Ok(started) => started,
             Err(error) => {
                 self.clear().await?;
                 return Err(error);
@@ -300,6 +309,7 @@ impl Starting<'_> {
         } = self;
         let up = Up {
             processes,
+            servers,
             link,
             payload,
             enclosure,
@@ -317,7 +327,6 @@ impl Starting<'_> {
         let adopted = self.enclosure.adopt(processes);
         adopted.map_err(|source| InstanceError::limit("start", &self.plan.name, source))?;
         self.entry.enclosure = Some(self.enclosure.record());
-        self.remnant.is_enclosed(self.entry.enclosure.clone());
         Ok(())
     }
 

@@ -98,11 +98,13 @@ impl Watch {
                 (None, payload.map_or(Payload::Nothing, Payload::Process))
             }
         };
+        let servers = watched.servers.iter();
+        let servers = servers.map(|server| Ended::of(&server.pidfd));
         let parts = Parts {
             master: processes.master_ended()?,
             first: processes.first_ended()?,
             agent,
-            servers: processes.servers()?,
+            servers: servers.collect::<io::Result<_>>()?,
         };
         let (group, paused) = watched.enclosure.halted_by();
         let halter = Halter {

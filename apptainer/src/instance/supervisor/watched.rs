@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apptainer_sys::process::Signal;
+use apptainer_sys::process::{Member, Signal};
 use apptainer_sys::state::instance::Records;
 
 use super::journal::{Entry, Journal};
@@ -34,6 +34,8 @@ pub(super) struct Watched {
     pub(super) stop_signal: Signal,
     pub(super) grace: Duration,
     pub(super) processes: Arc<Processes>,
+    /// What serves its file system.
+    pub(super) servers: Vec<Member>,
     pub(super) slot: Arc<Slot>,
     pub(super) ports: Vec<(String, u16)>,
     pub(super) reservations: Option<Reservations>,
@@ -64,6 +66,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Up {
     pub(super) processes: Processes,
+    pub(super) servers: Vec<Member>,
     pub(super) link: Link,
     pub(super) payload: Option<Child>,
     pub(super) enclosure: Enclosure,
@@ -96,6 +99,7 @@ impl Watched {
             logs: spec.logs.clone(),
             is_paused: entry.is_paused,
             processes: Arc::new(up.processes),
+            servers: up.servers,
             kind: Kind::Own {
                 agent: up.link.ended()?,
                 payload: up.payload,
@@ -111,9 +115,10 @@ impl Watched {
     }
 
     /// One that somebody else started.
-    pub(super) fn foreign(client: &Apptainer, name: &str, found: Found) -> Self {
+    pub(super) fn foreign(client: &Apptainer, name: &str, found: Found) -> io::Result<Self> {
+        let servers = found.processes.servers()?;
         let remains = Remains::new(found.records.clone(), name, Naming::Given);
-        Self {
+        Ok(Self {
             name: name.to_owned(),
             records: found.records,
             log_length: 0,
@@ -121,6 +126,7 @@ impl Watched {
             stop_signal: Signal::TERM,
             grace: GRACE,
             processes: Arc::new(found.processes),
+            servers,
             slot: Arc::new(Slot::new(place(client, name, found.settings))),
             ports: Vec::new(),
             reservations: None,
@@ -130,7 +136,7 @@ impl Watched {
             is_paused: false,
             remnant: Remnant::new(name, client, None, remains, None),
             kind: Kind::Foreign,
-        }
+        })
     }
 }
 
@@ -156,7 +162,7 @@ impl Supervisor {
         }
         let found = crate::instance::list::found(self.client(), name).await?;
         let watched = Watched::foreign(self.client(), name, found);
-        let watch = super::watch::Watch::new(watched);
+        let watch = watched.and_then(super::watch::Watch::new);
         let watch = watch.map_err(|source| InstanceError::Io {
             doing: "watch",
             name: name.to_owned(),

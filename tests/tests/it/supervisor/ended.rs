@@ -1,22 +1,22 @@
 //! Ends that nobody asked for.
 
-use apptainer::instance::{EventKind, Lost, Service, State};
+use apptainer::instance::{EventKind, Lost, State};
 use apptainer::sys::process::{Exit, Pid, PidFd, Process, Signal};
 use fixtures::World;
 
 use super::{WAIT, end, stopped};
 
 /// What an instance is made of, on the host.
-struct Parts {
-    master: Pid,
-    first: Pid,
-    agent: Pid,
-    servers: Vec<Pid>,
+pub(super) struct Parts {
+    pub(super) master: Pid,
+    pub(super) first: Pid,
+    pub(super) agent: Pid,
+    pub(super) servers: Vec<Pid>,
 }
 
 impl Parts {
-    fn of(service: &Service) -> Self {
-        let first = service.pid();
+    /// Those of the instance with this first process.
+    pub(super) fn of(first: Pid) -> Self {
         let master = Process::read(first).unwrap().unwrap().parent;
         let all = Process::all().unwrap();
         let below = |parent| {
@@ -32,7 +32,7 @@ impl Parts {
     }
 }
 
-fn kill(pid: Pid) {
+pub(super) fn kill(pid: Pid) {
     PidFd::open(pid).unwrap().signal(Signal::KILL).unwrap();
 }
 
@@ -42,7 +42,7 @@ async fn what_is_killed_is_lost_and_leaves_nothing() {
     let supervisor = world.supervisor().await;
     let lost = async |part: fn(&Parts) -> Option<Pid>| {
         let service = supervisor.start(&world.spec().command(WAIT)).await.unwrap();
-        match part(&Parts::of(&service)) {
+        match part(&Parts::of(service.pid())) {
             Some(pid) => {
                 kill(pid);
                 Some(end(&service).await)
@@ -72,7 +72,7 @@ async fn a_payload_that_is_killed_is_said_to_have_been() {
     let world = World::new().await;
     let supervisor = world.supervisor().await;
     let service = supervisor.start(&world.spec().command(WAIT)).await.unwrap();
-    let agent = Parts::of(&service).agent;
+    let agent = Parts::of(service.pid()).agent;
     let all = Process::all().unwrap();
     let payload = all.iter().find(|process| process.parent == agent).unwrap();
     kill(payload.pid);

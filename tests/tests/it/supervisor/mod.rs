@@ -1,6 +1,8 @@
 //! Instances under supervision.
 
 mod ended;
+mod program;
+mod recovered;
 mod started;
 mod watched;
 

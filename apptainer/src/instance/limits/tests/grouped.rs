@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::EnclosureRecord;
+use super::super::{EnclosureRecord, Site};
 use super::shell::{holder, next_event, ticks, wait_for};
 use super::*;
 use crate::instance::stats::Stats;
@@ -13,7 +13,7 @@ fn with_groups(
     name: &str,
     needed: impl Fn(&Mechanisms) -> Option<Mechanism>,
 ) -> Option<(Enclosure, Cleared)> {
-    let enclosure = Enclosure::prepare(limits, name);
+    let enclosure = Enclosure::prepare(limits, Site::choose(name).unwrap().as_ref());
     if !nix::unistd::geteuid().is_root() {
         let by_group = |enclosure: &Enclosure| {
             matches!(needed(enclosure.mechanisms()), Some(Mechanism::Cgroup(_)))
@@ -34,6 +34,17 @@ fn with_groups(
     let enclosure = enclosure.unwrap();
     let cleared = Cleared(enclosure.record());
     Some((enclosure, cleared))
+}
+
+impl EnclosureRecord {
+    /// Ends what is still in the groups, and removes them. Blocks for a while.
+    fn clear(&self) -> Result<(), LimitError> {
+        if let Some(groups) = self.groups.as_ref().filter(|groups| groups.are_there()) {
+            groups.kill()?;
+            groups.remove()?;
+        }
+        Ok(())
+    }
 }
 
 /// Groups that a failed test leaves neither.
@@ -199,6 +210,28 @@ async fn what_a_killed_supervisor_leaves_is_found_and_cleared() {
 }
 
 #[tokio::test]
+async fn a_site_is_cleared_of_what_was_made_there() {
+    let Some(site) = Site::choose("site").unwrap() else {
+        return;
+    };
+    site.clear().unwrap();
+    let mut enclosure = Enclosure::prepare(&Limits::new(), Some(&site)).unwrap();
+    let text = serde_json::to_string(&site).unwrap();
+    let site: Site = serde_json::from_str(&text).unwrap();
+    let mut shell = Shell::within(&mut enclosure, "sleep 60");
+    shell.begin();
+    if enclosure.record().groups.is_some() {
+        assert!(Enclosure::recover(enclosure.record()).is_some());
+        let site = site.clone();
+        let cleared = tokio::task::spawn_blocking(move || site.clear());
+        cleared.await.unwrap().unwrap();
+        assert!(Enclosure::recover(enclosure.record()).is_none());
+    }
+    drop(shell);
+    site.clear().unwrap();
+}
+
+#[tokio::test]
 async fn a_group_that_takes_nobody_in_is_done_without_unless_it_limits() {
     for (limits, is_needed) in [(Limits::new(), false), (Limits::new().pids(9), true)] {
         let needed = |kept: &Mechanisms| kept.pids.or(Some(kept.pause));
@@ -226,7 +259,7 @@ async fn a_group_that_takes_nobody_in_is_done_without_unless_it_limits() {
 fn what_could_be_had_is_what_is_had() {
     let could: Mechanisms = Limits::probe().unwrap();
     let limits = Limits::new().memory(100 << 20).cpus(1.0).pids(9);
-    let enclosure = Enclosure::prepare(&limits, "probed").unwrap();
+    let enclosure = Enclosure::prepare(&limits, Site::choose("probed").unwrap().as_ref()).unwrap();
     let has = enclosure.mechanisms().clone();
     assert_eq!(
         (has.memory, has.cpus, has.pids),

@@ -95,7 +95,7 @@ fn what_takes_a_cgroup_is_refused_without_one() {
 
 #[test]
 fn nonsense_is_refused_before_anything_is_made() {
-    let error = Enclosure::prepare(&Limits::new().pids(0), "nonsense").unwrap_err();
+    let error = Enclosure::prepare(&Limits::new().pids(0), None).unwrap_err();
     assert!(matches!(error, LimitError::Invalid { field, .. } if field == "pids"));
 }
 

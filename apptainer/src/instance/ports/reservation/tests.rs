@@ -8,12 +8,8 @@ use rustix::net::listen;
 
 use super::*;
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn reserve(folder: &tempfile::TempDir, port: Port) -> Reservations {
-    Reservations::of(&[port], folder.path()).unwrap()
+fn reserve(port: Port) -> Reservations {
+    Reservations::of(&[port]).unwrap()
 }
 
 fn only(reservations: &Reservations) -> u16 {
@@ -29,10 +25,7 @@ fn listen_alone(address: impl Family, number: u16) -> Result<OwnedFd, Errno> {
 
 #[test]
 fn the_kernel_gives_a_reserved_port_to_nobody_who_asks_for_any() {
-    let folder = folder();
-    let reserved: Vec<_> = (0..200)
-        .map(|_| reserve(&folder, Port::named("a")))
-        .collect();
+    let reserved: Vec<_> = (0..200).map(|_| reserve(Port::named("a"))).collect();
     let numbers: HashSet<u16> = reserved.iter().map(only).collect();
     assert_eq!(numbers.len(), 200);
     for reuse in [Reuse::Allowed, Reuse::Refused] {
@@ -49,10 +42,7 @@ fn the_kernel_gives_a_reserved_port_to_nobody_who_asks_for_any() {
 
 #[test]
 fn nor_to_who_connects() {
-    let folder = folder();
-    let reserved: Vec<_> = (0..200)
-        .map(|_| reserve(&folder, Port::named("a")))
-        .collect();
+    let reserved: Vec<_> = (0..200).map(|_| reserve(Port::named("a"))).collect();
     let numbers: HashSet<u16> = reserved.iter().map(only).collect();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     for _ in 0..500 {
@@ -64,8 +54,7 @@ fn nor_to_who_connects() {
 
 #[test]
 fn a_server_that_sets_reuseaddr_listens_at_a_reserved_port() {
-    let folder = folder();
-    let reserved = reserve(&folder, Port::named("a"));
+    let reserved = reserve(Port::named("a"));
     let number = only(&reserved);
     for address in ["127.0.0.1", "0.0.0.0", "::", "::1"] {
         // std sets it.
@@ -85,8 +74,7 @@ fn a_server_that_sets_reuseaddr_listens_at_a_reserved_port() {
 
 #[test]
 fn a_server_that_does_not_is_refused_while_the_port_is_held_and_not_after() {
-    let folder = folder();
-    let mut reserved = reserve(&folder, Port::named("a"));
+    let mut reserved = reserve(Port::named("a"));
     let number = only(&reserved);
     reserved.release_before_start();
     let refused = listen_alone(Ipv4Addr::LOCALHOST, number).unwrap_err();
@@ -97,40 +85,58 @@ fn a_server_that_does_not_is_refused_while_the_port_is_held_and_not_after() {
 
 #[test]
 fn an_exclusive_one_is_let_go_before_the_start_and_avoided_still() {
-    let folder = folder();
-    let mut reserved = reserve(&folder, Port::named("a").exclusive(true));
+    let mut reserved = reserve(Port::named("a").exclusive(true));
     let number = only(&reserved);
     assert!(listen_alone(Ipv4Addr::UNSPECIFIED, number).is_err());
     reserved.release_before_start();
-    let other = Reservations::of(&[Port::named("b").number(number)], folder.path());
+    let other = Reservations::of(&[Port::named("b").number(number)]);
     assert!(other.unwrap_err().is_taken());
     listen_alone(Ipv4Addr::UNSPECIFIED, number).unwrap();
     drop(reserved);
-    reserve(&folder, Port::named("b").number(number));
+    reserve(Port::named("b").number(number));
 }
 
 #[test]
 fn a_reserved_port_is_not_reserved_again_by_whomever() {
-    let (ours, others) = (folder(), folder());
-    let reserved = reserve(&ours, Port::named("a"));
+    let reserved = reserve(Port::named("a"));
     let number = only(&reserved);
-    for folder in [&ours, &others] {
-        let again = Reservations::of(&[Port::named("b").number(number)], folder.path());
-        assert!(again.unwrap_err().is_taken());
-    }
+    let again = Reservations::of(&[Port::named("b").number(number)]);
+    assert!(again.unwrap_err().is_taken());
     drop(reserved);
-    for folder in [&ours, &others] {
-        reserve(folder, Port::named("b").number(number));
+    reserve(Port::named("b").number(number));
+}
+
+#[test]
+fn those_of_one_that_runs_are_reserved_again_whether_or_not_it_listens() {
+    for is_exclusive in [false, true] {
+        let port = Port::named("a").exclusive(is_exclusive);
+        let first = reserve(port.clone());
+        let numbers = first.numbers();
+        let number = only(&first);
+        drop(first);
+        for listens in [false, true] {
+            let server = listens.then(|| TcpListener::bind(("127.0.0.1", number)).unwrap());
+            let again = Reservations::again(std::slice::from_ref(&port), &numbers);
+            assert_eq!(again.numbers(), numbers);
+            let other = Reservations::of(&[Port::named("b").number(number)]);
+            assert!(other.unwrap_err().is_taken());
+            // It may listen at any time still.
+            drop(server);
+            if is_exclusive {
+                listen_alone(Ipv4Addr::LOCALHOST, number).unwrap();
+            } else {
+                TcpListener::bind(("127.0.0.1", number)).unwrap();
+            }
+        }
     }
 }
 
 #[test]
 fn a_fixed_number_is_as_reserved_as_a_chosen_one() {
-    let (ours, others) = (folder(), folder());
-    let number = only(&reserve(&ours, Port::named("a")));
-    let reserved = reserve(&ours, Port::named("a").number(number));
+    let number = only(&reserve(Port::named("a")));
+    let reserved = reserve(Port::named("a").number(number));
     assert_eq!(only(&reserved), number);
-    let again = Reservations::of(&[Port::named("b").number(number)], others.path());
+    let again = Reservations::of(&[Port::named("b").number(number)]);
     assert!(again.unwrap_err().is_taken());
     assert!(listen_alone(Ipv4Addr::LOCALHOST, number).is_err());
     for _ in 0..2000 {
@@ -142,22 +148,19 @@ fn a_fixed_number_is_as_reserved_as_a_chosen_one() {
 
 #[test]
 fn a_number_that_somebody_listens_at_is_taken_and_says_so() {
-    let folder = folder();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let number = server.local_addr().unwrap().port();
-    let error = Reservations::of(&[Port::named("http").number(number)], folder.path());
+    let error = Reservations::of(&[Port::named("http").number(number)]);
     let error = error.unwrap_err();
     assert!(error.is_taken());
     assert!(error.to_string().contains(&format!("{number} is taken")));
     // Of many, none is left reserved when one is not to be had.
     let both = [Port::named("a"), Port::named("http").number(number)];
-    Reservations::of(&both, folder.path()).unwrap_err();
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    Reservations::of(&both).unwrap_err();
 }
 
 #[test]
 fn connections_that_the_last_server_has_left_do_not_make_a_number_taken() {
-    let folder = folder();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let client = TcpStream::connect(address).unwrap();
@@ -165,18 +168,18 @@ fn connections_that_the_last_server_has_left_do_not_make_a_number_taken() {
     drop(server.accept().unwrap());
     drop((client, server));
     assert!(listen_alone(Ipv4Addr::UNSPECIFIED, address.port()).is_err());
-    let reserved = reserve(&folder, Port::named("a").number(address.port()));
+    let reserved = reserve(Port::named("a").number(address.port()));
     TcpListener::bind(address).unwrap();
     drop(reserved);
 }
 
 #[test]
 fn processes_never_reserve_the_same() {
-    const FOLDER: &str = "APPTAINER_RS_TEST_PORTS";
-    if let Some(folder) = std::env::var_os(FOLDER) {
+    const IS_OTHER: &str = "APPTAINER_RS_TEST_PORTS";
+    if std::env::var_os(IS_OTHER).is_some() {
         // One of the others: it holds some until it is told to end.
         let ports = vec![Port::named("a"); 50];
-        let reserved = Reservations::of(&ports, Path::new(&folder)).unwrap();
+        let reserved = Reservations::of(&ports).unwrap();
         // The harness has begun a line.
         println!();
         for (_, number) in reserved.numbers() {
@@ -187,11 +190,10 @@ fn processes_never_reserve_the_same() {
         return;
     }
     let name = "instance::ports::reservation::tests::processes_never_reserve_the_same";
-    let folder = folder();
     let start = || {
         std::process::Command::new(std::env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture"])
-            .env(FOLDER, folder.path())
+            .env(IS_OTHER, "1")
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
@@ -224,8 +226,7 @@ fn processes_never_reserve_the_same() {
 
 #[test]
 fn what_is_started_does_not_inherit_the_sockets() {
-    let folder = folder();
-    let reserved = reserve(&folder, Port::named("a"));
+    let reserved = reserve(Port::named("a"));
     for socket in &reserved.held[0].sockets {
         let flags = rustix::io::fcntl_getfd(socket.as_fd()).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));

@@ -1,0 +1,353 @@
+//! What becomes of instances when the program that supervises them is killed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use apptainer::instance::{Event, EventKind, Recovery, Service, Spec, State, Supervisor};
+use apptainer::sys::process::{Exit, Pid, Process, Signal};
+use fixtures::World;
+
+use super::ended::{Parts, kill};
+use super::program::{Program, Then};
+use super::{WAIT, stopped};
+
+/// How long what ends by itself may take, on a machine with much to do.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The next supervisor of this name.
+async fn opened(world: &World, recovery: Recovery) -> Supervisor {
+    let builder = world.client().supervisor("test").recovery(recovery);
+    let builder = builder.runtime_dir(world.folder().join("runtime"));
+    builder.open().await.unwrap()
+}
+
+/// The states that one has been in, once it has ended.
+async fn states(service: &Service) -> Vec<State> {
+    let mut events = service.events();
+    let mut states = Vec::new();
+    while let Some(Event { kind, .. }) = events.next().await {
+        if let EventKind::State(state) = kind {
+            states.push(state);
+        }
+    }
+    states
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "not soon: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The processes that have a word in their command line, but for zombies.
+fn with_word(word: &str) -> Vec<Pid> {
+    let has_word = |process: &Process| {
+        let words = Process::command_line(process.pid).unwrap();
+        words.is_some_and(|words| words.iter().any(|other| other == word.as_bytes()))
+    };
+    let mut all = Process::all().unwrap();
+    all.retain(|process| process.state != apptainer::sys::process::State::Zombie);
+    let found = all.iter().filter(|process| has_word(process));
+    found.map(|process| process.pid).collect()
+}
+
+fn word() -> String {
+    format!("8{}", std::process::id())
+}
+
+#[tokio::test]
+async fn what_ran_is_found_again_and_obeys() {
+    let world = World::new().await;
+    let specs = ["one", "two"].map(|name| world.spec().name(name).command(WAIT));
+    let program = Program::running(&world, "test", &specs, &Then::Nothing);
+    let before = world.client().instances().await.unwrap();
+    program.kill();
+
+    let supervisor = opened(&world, Recovery::Reattach).await;
+    let names: Vec<_> = supervisor
+        .services()
+        .iter()
+        .map(|service| service.name().to_owned())
+        .collect();
+    assert_eq!(names, ["one", "two"]);
+    for service in supervisor.services() {
+        assert_eq!(service.state(), State::Ready);
+        let was = before.iter().find(|other| other.name == service.name());
+        assert_eq!(service.pid(), was.unwrap().pid);
+        let mut command = service.command("echo").unwrap();
+        let output = command.arg("here").output().await.unwrap();
+        assert_eq!(output.stdout.as_ref(), b"here\n");
+    }
+    let [one, two] = ["one", "two"].map(|name| supervisor.service(name).unwrap());
+    one.stop().await.unwrap();
+    let end = stopped(&one).await;
+    assert!(end.was_asked);
+    assert_eq!(end.exit, Some(Exit::Signal(Signal::TERM)));
+    let passed = states(&one).await;
+    let expected = [
+        State::Starting,
+        State::Ready,
+        State::Stopping,
+        State::Stopped(end),
+    ];
+    assert_eq!(passed, expected);
+    // Its name is free, and the other goes on.
+    let again = supervisor.start(&specs[0]).await.unwrap();
+    assert_eq!(two.state(), State::Ready);
+    again.stop().await.unwrap();
+    supervisor.shut_down().await.unwrap();
+    assert!(stopped(&two).await.was_asked);
+    world.finish();
+}
+
+/// One that ends with 5 when a file is there.
+fn ends_later(world: &World, word: &str) -> Spec {
+    let script = "until [ -e /data/go ]; do sleep 0.01; done; exit 5";
+    let folder = world.folder().join("data");
+    std::fs::create_dir(&folder).unwrap();
+    world
+        .spec()
+        .bind(folder, "/data")
+        .command(["sh", "-c", script, word])
+}
+
+fn go(folder: &Path) {
+    std::fs::write(folder.join("data/go"), "").unwrap();
+}
+
+#[tokio::test]
+async fn how_a_payload_ends_later_is_known() {
+    let world = World::new().await;
+    let spec = ends_later(&world, "later");
+    Program::running(&world, "test", &[spec], &Then::Nothing).kill();
+    let supervisor = opened(&world, Recovery::Reattach).await;
+    let service = supervisor.services().remove(0);
+    assert_eq!(service.state(), State::Ready);
+    go(world.folder());
+    let end = stopped(&service).await;
+    assert_eq!(end.exit, Some(Exit::Code(5)));
+    assert!(!end.was_asked);
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn how_a_payload_ended_while_nobody_watched_is_known() {
+    let world = World::new().await;
+    let word = word();
+    let spec = ends_later(&world, &word);
+    Program::running(&world, "test", &[spec], &Then::Nothing).kill();
+    assert_eq!(with_word(&word).len(), 1);
+    go(world.folder());
+    until("it has ended", || with_word(&word).is_empty()).await;
+    // It has had the time to be gone by itself, if it could.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let supervisor = opened(&world, Recovery::Reattach).await;
+    let service = supervisor.services().remove(0);
+    let end = stopped(&service).await;
+    assert_eq!(end.exit, Some(Exit::Code(5)));
+    assert!(!end.was_asked);
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_is_to_be_reaped_is_gone_when_the_next_is_there() {
+    let world = World::new().await;
+    let word = word();
+    let specs = ["one", "two"].map(|name| world.spec().name(name).command(["sleep", &word]));
+    Program::running(&world, "test", &specs, &Then::Nothing).kill();
+    assert_eq!(with_word(&word).len(), 2);
+    let supervisor = opened(&world, Recovery::Reap).await;
+    assert!(with_word(&word).is_empty());
+    assert!(supervisor.services().is_empty());
+    assert!(world.client().instances().await.unwrap().is_empty());
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn reaping_takes_away_what_nobody_watches_and_no_more() {
+    let world = World::new().await;
+    let spec = |name: &str| world.spec().name(name).command(WAIT);
+    let dead = Program::running(&world, "dead", &[spec("theirs")], &Then::Nothing);
+    let living = Program::running(&world, "living", &[spec("watched")], &Then::Nothing);
+    let mine = world.supervisor().await;
+    let service = mine.start(&spec("mine")).await.unwrap();
+    dead.kill();
+    let reaped = world.client().reap().await.unwrap();
+    assert_eq!(reaped, ["theirs"]);
+    let left = world.client().instances().await.unwrap();
+    let mut names: Vec<_> = left.iter().map(|instance| instance.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["mine", "watched"]);
+    assert_eq!(service.state(), State::Ready);
+    living.kill();
+    assert_eq!(world.client().reap().await.unwrap(), ["watched"]);
+    mine.shut_down().await.unwrap();
+    assert!(world.client().reap().await.unwrap().is_empty());
+    world.finish();
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_of_a_start_it_leaves_nothing() {
+    let world = World::new().await;
+    let spec = world.spec().name("one").temporary_overlay();
+    let spec = [spec
+        .port(apptainer::instance::Port::named("http"))
+        .command(WAIT)];
+    let _ = world.busybox().await;
+    for (number, delay) in (0..400).step_by(20).enumerate() {
+        let mut program = Program::start(&world, "test", &spec, &Then::Nothing);
+        program.until_said("begun");
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        program.kill();
+        if number % 2 == 0 {
+            let reaped = world.client().reap().await.unwrap();
+            assert!(reaped.len() <= 1, "{reaped:?}");
+            assert!(world.client().instances().await.unwrap().is_empty());
+            continue;
+        }
+        let supervisor = opened(&world, Recovery::Reattach).await;
+        for service in supervisor.services() {
+            assert_eq!(service.state(), State::Ready, "after {delay} ms");
+            let status = service.command("true").unwrap().status().await.unwrap();
+            assert!(status.success());
+        }
+        supervisor.shut_down().await.unwrap();
+        assert!(world.client().instances().await.unwrap().is_empty());
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_start_whose_apptainer_is_killed_fails_and_leaves_nothing() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    let spec = world.spec().name("one").command(WAIT);
+    let me = Pid::try_from(std::process::id()).unwrap();
+    let mut failed = 0;
+    for delay in (0..200).step_by(10) {
+        let start = tokio::spawn({
+            let (supervisor, spec) = (supervisor.clone(), spec.clone());
+            async move { supervisor.start(&spec).await }
+        });
+        let mut child = None;
+        // The master of one that has been stopped is a zombie of this program.
+        until("apptainer is there", || {
+            let mut all = Process::all().unwrap();
+            all.retain(|process| process.state != apptainer::sys::process::State::Zombie);
+            child = all.into_iter().find(|process| process.parent == me);
+            child.is_some()
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        kill_if_there(child.unwrap().pid);
+        match start.await.unwrap() {
+            // It was done with that.
+            Ok(service) => service.stop().await.unwrap(),
+            Err(error) => {
+                assert!(!error.is_name_taken(), "{error}");
+                failed += 1;
+            }
+        }
+        assert!(world.client().instances().await.unwrap().is_empty());
+    }
+    assert!(failed > 0);
+    drop(supervisor);
+    world.finish();
+}
+
+fn kill_if_there(pid: Pid) {
+    if let Ok(pidfd) = apptainer::sys::process::PidFd::open(pid) {
+        pidfd.signal(Signal::KILL).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_paused_is_paused_still() {
+    let world = World::new().await;
+    let spec = world.spec().name("one").command(WAIT);
+    Program::running(&world, "test", &[spec], &Then::Pause).kill();
+    let supervisor = opened(&world, Recovery::Reattach).await;
+    let service = supervisor.service("one").unwrap();
+    assert_eq!(service.state(), State::Paused);
+    service.resume().await.unwrap();
+    assert_eq!(service.state(), State::Ready);
+    let status = service.command("true").unwrap().status().await.unwrap();
+    assert!(status.success());
+    service.pause().await.unwrap();
+    service.stop().await.unwrap();
+    let end = stopped(&service).await;
+    assert_eq!(end.exit, Some(Exit::Signal(Signal::TERM)));
+    let passed = states(&service).await;
+    let expected = [
+        State::Starting,
+        State::Paused,
+        State::Ready,
+        State::Paused,
+        State::Stopping,
+        State::Stopped(end),
+    ];
+    assert_eq!(passed, expected);
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_was_paused_can_be_reaped() {
+    let world = World::new().await;
+    let spec = world.spec().name("one").command(WAIT);
+    Program::running(&world, "test", &[spec], &Then::Pause).kill();
+    assert_eq!(world.client().reap().await.unwrap(), ["one"]);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_died_while_nobody_watched_is_cleared() {
+    let world = World::new().await;
+    let parts: [fn(&Parts) -> Option<Pid>; 4] = [
+        |parts| Some(parts.master),
+        |parts| Some(parts.first),
+        |parts| Some(parts.agent),
+        |parts| parts.servers.first().copied(),
+    ];
+    // Apptainer may have waited for it by then, or not.
+    for (part, delay) in parts.into_iter().flat_map(|part| [(part, 0), (part, 200)]) {
+        let spec = world.spec().name("one").command(WAIT);
+        let program = Program::running(&world, "test", &[spec], &Then::Nothing);
+        let first = world.client().instances().await.unwrap()[0].pid;
+        program.kill();
+        let victim = part(&Parts::of(first));
+        victim.into_iter().for_each(kill);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        let supervisor = opened(&world, Recovery::Reattach).await;
+        for service in supervisor.services() {
+            if victim.is_some() {
+                assert!(super::end(&service).await.is_final());
+            }
+        }
+        supervisor.shut_down().await.unwrap();
+        assert!(world.client().instances().await.unwrap().is_empty());
+    }
+    world.finish();
+}
+
+#[tokio::test]
+async fn a_command_ends_with_the_program_that_ran_it() {
+    let world = World::new().await;
+    let word = word();
+    let spec = world.spec().name("one").command(WAIT);
+    let program = Program::running(&world, "test", &[spec], &Then::Sleep(word.clone()));
+    assert_eq!(with_word(&word).len(), 1);
+    program.kill();
+    until("the command has ended", || with_word(&word).is_empty()).await;
+    let supervisor = opened(&world, Recovery::Reattach).await;
+    let service = supervisor.service("one").unwrap();
+    assert_eq!(service.state(), State::Ready);
+    supervisor.shut_down().await.unwrap();
+    world.finish();
+}
