@@ -43,7 +43,6 @@ pub(crate) async fn all() -> Vec<Row> {
     let after = Spent::now();
 
     let mut rows = taken([none, few, many]);
-    let program = |name, unit, value| Row::new("idle, the program", name, unit, vec![value]);
     rows.push(program(
         "200, in 10 s: processor time",
         "µs",
@@ -58,6 +57,11 @@ pub(crate) async fn all() -> Vec<Row> {
     rows.extend(instances(&supervisor));
     supervisor.shut_down().await.expect("they stop");
     rows
+}
+
+/// What was found once of this program.
+fn program(name: &str, unit: &str, value: f64) -> Row {
+    Row::new("idle, the program", name, unit, vec![value])
 }
 
 /// What this program has, with some number of instances.
@@ -78,7 +82,6 @@ impl Taken {
 }
 
 fn taken(taken: [Taken; 3]) -> Vec<Row> {
-    let program = |name, unit, value| Row::new("idle, the program", name, unit, vec![value]);
     let mut rows = Vec::new();
     for (count, taken) in ["0", "50", "200"].into_iter().zip(&taken) {
         let name = |what| format!("{count} instances: {what}");
