@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use apptainer_sys::process::{Pid, PidFd, Seqpacket};
@@ -47,7 +47,7 @@ pub(super) struct Agent {
     /// As the host numbers it, where the host can see it.
     pub(super) pid: Option<Pid>,
     /// The same.
-    pub(super) pidfd: Option<PidFd>,
+    pub(super) pidfd: Option<Arc<PidFd>>,
     /// What its program was handed over as, where that is known.
     pub(super) carrier: Option<Carrier>,
     /// Marks what it starts.
@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// The same, held.
-    pub(super) fn pidfd(&self) -> Option<&PidFd> {
+    pub(super) fn pidfd(&self) -> Option<&Arc<PidFd>> {
         self.agent.pidfd.as_ref()
     }
 
@@ -136,7 +136,7 @@ impl Connection {
     /// Takes note that the agent has ended, if it has.
     pub(super) fn note_if_ended(&self) {
         let pidfd = self.agent.pidfd.as_ref();
-        if let Some(Ok(true)) = pidfd.map(PidFd::has_ended) {
+        if let Some(Ok(true)) = pidfd.map(|pidfd| pidfd.has_ended()) {
             self.note_loss();
         }
     }

@@ -97,9 +97,10 @@ impl Watch {
                 (None, payload.map_or(Payload::Nothing, Payload::Process))
             }
         };
+        let [first, master] = processes.both_ended()?;
         let parts = Parts {
-            master: processes.master_ended()?,
-            first: processes.first_ended()?,
+            master,
+            first,
             agent,
             servers: processes.servers()?,
         };
