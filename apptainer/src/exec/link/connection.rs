@@ -1,10 +1,9 @@
 //! A connection to an agent.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apptainer_sys::process::{Pid, PidFd, Seqpacket};
@@ -37,8 +36,6 @@ pub(crate) struct Connection {
     /// For what is asked and answered over the socket itself: one at a time.
     conversation: tokio::sync::Mutex<()>,
     pings: AtomicU64,
-    /// `/dev/null`, for commands' streams.
-    null: OnceLock<OwnedFd>,
 }
 
 /// An agent that has said who it is.
@@ -73,7 +70,6 @@ impl Connection {
             is_lost: AtomicBool::new(false),
             conversation: tokio::sync::Mutex::default(),
             pings: AtomicU64::new(0),
-            null: OnceLock::new(),
         }
     }
 
@@ -104,15 +100,6 @@ impl Connection {
     /// The same, held.
     pub(super) fn pidfd(&self) -> Option<&Arc<PidFd>> {
         self.agent.pidfd.as_ref()
-    }
-
-    /// `/dev/null`, open for reading and writing.
-    pub(crate) fn null(&self) -> io::Result<BorrowedFd<'_>> {
-        if let Some(null) = self.null.get() {
-            return Ok(null.as_fd());
-        }
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        Ok(self.null.get_or_init(|| null.into()).as_fd())
     }
 
     /// Whether the agent is known to have ended.
