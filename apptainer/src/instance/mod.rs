@@ -7,6 +7,7 @@ mod list;
 mod lock;
 mod logs;
 mod pause;
+mod pool;
 mod ports;
 mod probe;
 mod processes;
@@ -24,6 +25,7 @@ pub use health::{CustomProbe, Health, PortRef, Probe, ProbeFailure, Probed};
 pub use limits::{LimitError, Limits, Mechanism, Mechanisms};
 pub use list::InstanceInfo;
 pub use logs::{LogError, LogLine, LogLines, LogSettings, ReadLogs};
+pub use pool::{Checkout, Pool, PoolBuilder, PoolError, PoolSize, PoolStats, Reset};
 pub use ports::{Port, PortError};
 pub use running::Instance;
 pub use spec::{

@@ -113,7 +113,7 @@ impl Processes {
     /// waits until it has ended; says whether it has within this time.
     pub(super) async fn ask_to_end(&self, signal: Signal, limit: Duration) -> io::Result<bool> {
         let mut asked = self.members()?;
-        asked.retain(|member| !KEEPERS.contains(&member.process.name.as_str()));
+        asked.retain(|member| !is_keeper(&member.process));
         for member in &asked {
             member.pidfd.signal(signal)?;
         }
@@ -235,6 +235,12 @@ impl Processes {
         let is_in = |member: &Member| member.process.session == self.master_pid;
         Ok(tree.into_members().into_iter().filter(is_in).collect())
     }
+}
+
+/// Whether all that it does is to keep its container going. What runs in there may call itself
+/// the same.
+pub(super) fn is_keeper(process: &Process) -> bool {
+    KEEPERS.contains(&process.name.as_str())
 }
 
 /// The process, held; `None` when it has ended.

@@ -9,6 +9,7 @@ mod mount;
 mod network;
 mod payload;
 mod placeholder;
+mod pooled;
 mod seconds;
 #[cfg(test)]
 mod tests;

@@ -7,16 +7,36 @@ use super::GRACE;
 use crate::container::Settings;
 use crate::exec::Command;
 use crate::instance::remains::Naming;
+use crate::instance::start::generated_name;
 use crate::instance::{OverlayLayer, Payload, Spec};
 use crate::{Apptainer, Image};
 
 /// An instance to start.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(in crate::instance) struct Plan {
     pub(super) name: String,
     pub(super) naming: Naming,
     pub(super) image: Image,
     pub(super) spec: Spec,
+}
+
+impl Plan {
+    /// The same of another instance: under a name of its own, unless it was given one.
+    pub(in crate::instance) fn again(&self) -> Self {
+        let name = match self.naming {
+            Naming::Given => self.name.clone(),
+            Naming::Generated => generated_name(),
+        };
+        Self {
+            name,
+            ..self.clone()
+        }
+    }
+
+    /// How long a start may take.
+    pub(in crate::instance) fn deadline(&self) -> Duration {
+        self.spec.deadline()
+    }
 }
 
 /// Scripts of an image, one of which the agent takes the place of.
@@ -116,7 +136,7 @@ impl Spec {
         let image = client.image(self.image.0.as_str()).await?;
         let (name, naming) = match &self.name {
             Some(name) => (name.clone(), Naming::Given),
-            None => (crate::instance::start::generated_name(), Naming::Generated),
+            None => (generated_name(), Naming::Generated),
         };
         Ok(Plan {
             name,

@@ -199,6 +199,25 @@ impl Service {
         self.order_stop(Some(grace)).await
     }
 
+    /// The processes that it stands and falls with.
+    pub(in crate::instance) fn processes(&self) -> &Arc<Processes> {
+        &self.shared.running.processes
+    }
+
+    /// Waits until the agent in it answers. Runs nothing.
+    pub(in crate::instance) async fn answers(&self) -> Result<(), InstanceError> {
+        Ok(self.shared.running.slot.ping().await?)
+    }
+
+    /// What there is to say of one that was not ready in time.
+    pub(in crate::instance) fn is_late(&self, limit: Duration) -> InstanceError {
+        InstanceError::TimedOut {
+            name: self.shared.name.clone(),
+            limit,
+            log: log_end(&self.shared.logs[1], self.shared.log_length),
+        }
+    }
+
     async fn order_stop(&self, grace: Option<Duration>) -> Result<(), InstanceError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.shared.orders.send(Order::Stop(grace, reply));
@@ -227,7 +246,8 @@ impl Service {
         })
     }
 
-    fn has_ended(&self) -> InstanceError {
+    /// What there is to say of one that cannot be used as it is.
+    pub(in crate::instance) fn has_ended(&self) -> InstanceError {
         InstanceError::Ended {
             name: self.shared.name.clone(),
             state: self.state(),
