@@ -23,7 +23,8 @@
 //!   each of its other processes, which are Apptainer's own or the payload.
 //! - *Pool*: an instance from a warm pool, with and without a command and what that writes,
 //!   against `docker run` of the same command, which is busybox's `true`, in a container
-//!   of the same files without a network. A turn of the pool's begins when it is full. A
+//!   of the same files without a network. In a turn of the pool's four are had, one after the
+//!   other, when all are ready, and given back after that: no other is started meanwhile. A
 //!   check-out is to take a fiftieth.
 //!
 //! ```text
@@ -42,6 +43,7 @@ mod idle;
 mod life;
 mod memory;
 mod place;
+mod pool;
 mod report;
 #[path = "../rows.rs"]
 mod rows;
@@ -100,6 +102,9 @@ async fn all(words: &[&str]) -> Vec<Row> {
     }
     if is_wanted("at-once") {
         rows.extend(at_once::all(rounds.min(3)).await);
+    }
+    if is_wanted("pool") {
+        rows.extend(pool::all(rounds).await);
     }
     rows
 }

@@ -249,6 +249,17 @@ impl Supervisor {
         self.services_by_name()
             .insert(name, (service.clone(), task));
     }
+
+    /// What has those forgotten that have ended, so that nothing is held for them. It keeps no
+    /// supervisor.
+    fn forgetting(&self) -> impl FnOnce() + Send + use<> {
+        let inner = Arc::downgrade(&self.inner);
+        move || {
+            if let Some(inner) = inner.upgrade() {
+                drop(Self { inner }.services_by_name());
+            }
+        }
+    }
 }
 
 impl Drop for Inner {

@@ -161,7 +161,11 @@ impl Watch {
         } else {
             self.chronicle.enter(self.wellness.clone());
         }
-        let task = tokio::spawn(self.run(orders));
+        let forget = supervisor.forgetting();
+        let task = tokio::spawn(async move {
+            self.run(orders).await;
+            forget();
+        });
         supervisor.take_in(&service, task.abort_handle());
         service
     }
