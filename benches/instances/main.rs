@@ -24,8 +24,10 @@
 //! - *Pool*: an instance from a warm pool, with and without a command and what that writes,
 //!   against `docker run` of the same command, which is busybox's `true`, in a container
 //!   of the same files without a network. In a turn of the pool's four are had, one after the
-//!   other, when all are ready, and given back after that: no other is started meanwhile. A
-//!   check-out is to take a fiftieth.
+//!   other, when all are ready, and given back after that: no other is started meanwhile. The
+//!   command is of a file that is in memory, as Docker's is from the second container on, or of
+//!   the image, which each instance reads through a FUSE file system of its own. A check-out is
+//!   to take a fiftieth, with a command in memory too.
 //!
 //! ```text
 //! instances [ROUNDS] [PART..]          measures, and prints tables

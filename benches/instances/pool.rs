@@ -1,5 +1,6 @@
 //! Having one at once.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ const READY: usize = 4;
 /// How much less a check-out is to take.
 const LESS: f64 = 50.0;
 
-const PROGRAM: &str = "/bin/busybox";
+/// Where the program is in the image, and in Docker's.
+const IN_IMAGE: &str = "/bin/busybox";
 
 pub(crate) async fn all(rounds: usize) -> Vec<Row> {
     let place = Place::new().await;
@@ -27,7 +29,8 @@ pub(crate) async fn all(rounds: usize) -> Vec<Row> {
     if docker.is_none() {
         eprintln!("docker run: not measured, scripts/with-engines did not start it");
     }
-    let (mut by_docker, mut had, mut used) = (Vec::new(), Vec::new(), Vec::new());
+    let mut by_docker = Vec::new();
+    let mut times = Times::default();
     for round in 0..rounds {
         let docker = |times: &mut Vec<f64>| {
             if let Some(words) = &docker {
@@ -37,7 +40,7 @@ pub(crate) async fn all(rounds: usize) -> Vec<Row> {
         if round % 2 == 0 {
             docker(&mut by_docker);
         }
-        turn(&pool, &mut had, &mut used).await;
+        times.turn(&pool).await;
         if round % 2 == 1 {
             docker(&mut by_docker);
         }
@@ -51,34 +54,55 @@ pub(crate) async fn all(rounds: usize) -> Vec<Row> {
         rows.push(Row::new(TABLE, "docker run", "ms", by_docker));
     }
     let target = rows.first().map(|row| row.p50 / LESS);
-    for (name, values) in [("check-out", had), ("check-out and a command", used)] {
+    let Times {
+        had,
+        used,
+        used_first,
+    } = times;
+    let mut add = |name, values, target: Option<f64>| {
         let row = Row::new(TABLE, name, "ms", values);
-        rows.push(match target {
-            Some(target) => row.at_most(target),
-            None => row,
-        });
-    }
+        rows.push(target.into_iter().fold(row, Row::at_most));
+    };
+    add("check-out", had, target);
+    add("check-out and a command", used, target);
+    add("the same, of the image, never read", used_first, None);
     rows
 }
 
-/// Has all instances that are ready, and runs a command in each.
-async fn turn(pool: &Pool, had: &mut Vec<f64>, used: &mut Vec<f64>) {
-    filled(pool).await;
-    let mut all = Vec::new();
-    for _ in 0..READY {
-        let begin = Instant::now();
-        let checkout = pool.check_out().await.expect("one is ready");
-        had.push(millis(begin));
-        let mut command = checkout.command(PROGRAM).expect("it runs");
-        command.arg("true").stdin(apptainer::Stdio::null());
-        let output = command.output().await.expect("the program is there");
-        used.push(millis(begin));
-        assert!(output.status.success(), "{output:?}");
-        // Others are started when they are given back.
-        all.push(checkout);
-    }
-    for checkout in all {
-        checkout.give_back().await.expect("it stops");
+/// What has been measured of the pool.
+#[derive(Default)]
+struct Times {
+    had: Vec<f64>,
+    used: Vec<f64>,
+    used_first: Vec<f64>,
+}
+
+impl Times {
+    /// Has all instances that are ready, and runs a command in each.
+    async fn turn(&mut self, pool: &Pool) {
+        filled(pool).await;
+        let in_memory = fixtures::busybox_program();
+        let mut all = Vec::new();
+        for number in 0..READY {
+            let (program, used) = if number % 2 == 0 {
+                (in_memory.clone(), &mut self.used)
+            } else {
+                (PathBuf::from(IN_IMAGE), &mut self.used_first)
+            };
+            let begin = Instant::now();
+            let checkout = pool.check_out().await.expect("one is ready");
+            self.had.push(millis(begin));
+            let mut command = checkout.command(program).expect("it runs");
+            command.arg("true").stdin(apptainer::Stdio::null());
+            let output = command.output().await.expect("the program is there");
+            used.push(millis(begin));
+            assert!(output.status.success(), "{output:?}");
+            // Others are started when they are given back.
+            all.push(checkout);
+        }
+        for checkout in all {
+            checkout.give_back().await.expect("it stops");
+        }
     }
 }
 
@@ -95,7 +119,7 @@ fn docker_run(words: &str) -> f64 {
     let mut docker = Command::new(words.next().expect("there is a program"));
     docker
         .args(words)
-        .args([PROGRAM, "true"])
+        .args([IN_IMAGE, "true"])
         .stdin(Stdio::null());
     let begin = Instant::now();
     let output = docker.output().expect("it is installed");
