@@ -17,6 +17,8 @@ const MANY: usize = 200;
 const AT_ONCE: usize = 16;
 /// How long it is left alone.
 const ALONE: Duration = Duration::from_secs(10);
+/// How much more than nothing they may cost in that time, in µs: a ten-thousandth of a processor.
+const MORE_US: f64 = 1000.0;
 /// After that threads have ended that have nothing to do.
 const SETTLED: Duration = Duration::from_secs(12);
 
@@ -38,21 +40,7 @@ pub(crate) async fn all() -> Vec<Row> {
     let rate = rate(MANY - FEW, begin);
     let many = Taken::settled().await;
 
-    let before = Spent::now();
-    tokio::time::sleep(ALONE).await;
-    let after = Spent::now();
-
     let mut rows = taken([none, few, many]);
-    rows.push(program(
-        "200, in 10 s: processor time",
-        "µs",
-        (after.time - before.time) / 1e3,
-    ));
-    rows.push(program(
-        "200, in 10 s: waits of threads",
-        "",
-        after.waits - before.waits,
-    ));
     rows.push(program("the last 150, started 16 at once", "/s", rate));
     rows.extend(instances(&supervisor));
     supervisor.shut_down().await.expect("they stop");
@@ -68,27 +56,37 @@ fn program(name: &str, unit: &str, value: f64) -> Row {
 struct Taken {
     memory: Memory,
     descriptors: f64,
+    /// While it was left alone.
+    spent: Spent,
 }
 
 impl Taken {
     async fn settled() -> Self {
         tokio::time::sleep(SETTLED).await;
+        let before = Spent::now();
+        tokio::time::sleep(ALONE).await;
+        let spent = Spent::now().since(before);
         let own = Pid::try_from(std::process::id()).expect("pids are small");
         Self {
             memory: Memory::of(own).expect("it runs"),
             descriptors: descriptors(),
+            spent,
         }
     }
 }
 
 fn taken(taken: [Taken; 3]) -> Vec<Row> {
     let mut rows = Vec::new();
+    let [none, ..] = &taken;
     for (count, taken) in ["0", "50", "200"].into_iter().zip(&taken) {
         let name = |what| format!("{count} instances: {what}");
         rows.push(program(&name("resident"), "KiB", taken.memory.rss));
         rows.push(program(&name("descriptors"), "", taken.descriptors));
+        let time = program(&name("processor in 10 s"), "µs", taken.spent.time);
+        rows.push(time.at_most(none.spent.time + MORE_US));
+        rows.push(program(&name("waits in 10 s"), "", taken.spent.waits));
     }
-    let [_, few, many] = taken;
+    let [_, few, many] = &taken;
     let count = u32::try_from(MANY - FEW).expect("they are few");
     let each = |many: f64, few: f64| (many - few) / f64::from(count);
     let resident = each(many.memory.rss, few.memory.rss);

@@ -17,9 +17,9 @@
 //!   is not counted. At most three rounds.
 //! - *Idle*: what instances cost that have a payload which sleeps, and no health check. Of the
 //!   supervising program: its resident memory (`smaps_rollup`, of its own) and its descriptors
-//!   with 0, 50 and 200 of them, the difference of 200 and 50 by 150; and with 200 what it spends
-//!   in 10 seconds: processor time by the scheduler's own count, in ns, and how often any of its
-//!   threads was woken. Of one instance, as the median of 200: the agent's memory and that of
+//!   with 0, 50 and 200 of them, the difference of 200 and 50 by 150; and what it spends in 10
+//!   seconds: processor time by the scheduler's own count, and how often any of its threads has
+//!   waited, this measurement included. 200 are to cost 1 ms more than none at most. Of one instance, as the median of 200: the agent's memory and that of
 //!   each of its other processes, which are Apptainer's own or the payload.
 //! - *Pool*: an instance from a warm pool, with and without a command and what that writes,
 //!   against `docker run` of the same command, which is busybox's `true`, in a container

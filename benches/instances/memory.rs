@@ -37,7 +37,7 @@ pub(crate) fn descriptors() -> f64 {
 /// What this process has spent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
-    /// Processor time, in ns.
+    /// Processor time, in µs.
     pub(crate) time: f64,
     /// How often one of its threads has waited for something.
     pub(crate) waits: f64,
@@ -56,10 +56,18 @@ impl Spent {
             let read = |name| fs::read_to_string(Path::new(&thread).join(name)).unwrap_or_default();
             let time = read("schedstat");
             let time = time.split(' ').next().and_then(|time| time.parse().ok());
-            spent.time += time.unwrap_or(0.0);
+            let nanos: f64 = time.unwrap_or(0.0);
+            spent.time += nanos / 1e3;
             spent.waits += field(&read("status"), "voluntary_ctxt_switches:").unwrap_or(0.0);
         }
         spent
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            time: self.time - before.time,
+            waits: self.waits - before.waits,
+        }
     }
 }
 
