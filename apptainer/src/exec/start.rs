@@ -142,7 +142,7 @@ impl Command {
         streams: [&Stdio; 3],
         reports_start: bool,
     ) -> Result<Child, Refused> {
-        let opened = Stdio::open_all(streams, &connection);
+        let opened = Stdio::open_all(streams);
         let (theirs, ours) = opened.map_err(Refused::asked)?;
         let fds = theirs.each_ref().map(std::os::fd::AsFd::as_fd);
         let connection = Arc::clone(&connection);

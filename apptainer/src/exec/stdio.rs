@@ -1,12 +1,13 @@
 //! What a command gets as its standard streams.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use apptainer_sys::process;
 
 use super::ExecError;
-use super::link::Connection;
 
 /// What a command gets as one of its standard streams.
 #[derive(Debug)]
@@ -99,19 +100,14 @@ impl Stdio {
     /// What a command gets for these streams, and our ends of its pipes.
     pub(super) fn open_all<'s>(
         [stdin, stdout, stderr]: [&'s Self; 3],
-        connection: &'s Connection,
     ) -> io::Result<([Theirs<'s>; 3], [Option<OwnedFd>; 3])> {
-        let (stdin, write) = stdin.open(Stream::Stdin, connection)?;
-        let (stdout, read) = stdout.open(Stream::Stdout, connection)?;
-        let (stderr, read_too) = stderr.open(Stream::Stderr, connection)?;
+        let (stdin, write) = stdin.open(Stream::Stdin)?;
+        let (stdout, read) = stdout.open(Stream::Stdout)?;
+        let (stderr, read_too) = stderr.open(Stream::Stderr)?;
         Ok(([stdin, stdout, stderr], [write, read, read_too]))
     }
 
-    fn open<'s>(
-        &'s self,
-        stream: Stream,
-        connection: &'s Connection,
-    ) -> io::Result<(Theirs<'s>, Option<OwnedFd>)> {
+    fn open<'s>(&'s self, stream: Stream) -> io::Result<(Theirs<'s>, Option<OwnedFd>)> {
         Ok(match &self.kind {
             Kind::Inherit => {
                 let own = match stream {
@@ -121,7 +117,7 @@ impl Stdio {
                 };
                 (own, None)
             }
-            Kind::Null => (Theirs::Borrowed(connection.null()?), None),
+            Kind::Null => (Theirs::Borrowed(null()?), None),
             Kind::Fd(fd) => (Theirs::Borrowed(fd.as_fd()), None),
             Kind::Piped => {
                 let (reader, writer) = process::pipe(Some(PIPE))?;
@@ -141,6 +137,16 @@ impl Stdio {
             Kind::Fd(fd) => process::Stdio::Fd(fd.try_clone()?),
         })
     }
+}
+
+/// `/dev/null`, open for reading and writing: once for all commands of this program.
+fn null() -> io::Result<BorrowedFd<'static>> {
+    static NULL: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(null) = NULL.get() {
+        return Ok(null.as_fd());
+    }
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    Ok(NULL.get_or_init(|| null.into()).as_fd())
 }
 
 impl From<OwnedFd> for Stdio {

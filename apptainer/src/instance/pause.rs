@@ -195,9 +195,7 @@ impl Instance {
     /// Dropping the future does not keep it from being paused.
     pub async fn pause(&self) -> Result<Mechanism, InstanceError> {
         let group = self.own_group()?;
-        let processes = self.processes().try_clone();
-        let processes = processes
-            .map_err(|error| self.limit_error("pause", LimitError::processes("hold")(error)))?;
+        let processes = self.processes().clone();
         let pause = Arc::clone(self.paused());
         let paused = blocking(move || pause.halt(Who::User, group.as_ref(), &processes)).await;
         paused.map_err(|source| self.limit_error("pause", source))

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, State, Tree};
@@ -22,14 +23,14 @@ const INIT: &str = "appinit";
 
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Processes {
     /// The first process in the container. In a PID namespace it takes all others
     /// with it.
-    payload: PidFd,
+    payload: Arc<PidFd>,
     payload_pid: Pid,
     /// Its parent on the host, which then cleans up and removes the record.
-    master: PidFd,
+    master: Arc<PidFd>,
     master_pid: Pid,
 }
 
@@ -38,9 +39,9 @@ impl Processes {
     pub(super) fn of(record: &Record) -> io::Result<Option<Self>> {
         let held = record.hold()?;
         Ok(held.map(|Held { payload, master }| Self {
-            payload,
+            payload: Arc::new(payload),
             payload_pid: record.pid,
-            master,
+            master: Arc::new(master),
             master_pid: record.master,
         }))
     }
@@ -49,20 +50,10 @@ impl Processes {
     #[cfg(test)]
     pub(super) fn of_test(pid: Pid) -> io::Result<Self> {
         Ok(Self {
-            payload: PidFd::open(pid)?,
+            payload: Arc::new(PidFd::open(pid)?),
             payload_pid: pid,
-            master: PidFd::open(pid)?,
+            master: Arc::new(PidFd::open(pid)?),
             master_pid: pid,
-        })
-    }
-
-    /// The same, held once more.
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            payload: self.payload.try_clone()?,
-            payload_pid: self.payload_pid,
-            master: self.master.try_clone()?,
-            master_pid: self.master_pid,
         })
     }
 
@@ -74,14 +65,10 @@ impl Processes {
         self.master.has_ended()
     }
 
-    /// Tells when the first process has ended.
-    pub(super) fn first_ended(&self) -> io::Result<Ended> {
-        Ended::of(&self.payload)
-    }
-
-    /// Tells when its parent has.
-    pub(super) fn master_ended(&self) -> io::Result<Ended> {
-        Ended::of(&self.master)
+    /// Tell when the first process has ended, and when its parent has. For one that keeps them.
+    pub(super) fn both_ended(&self) -> io::Result<[Ended; 2]> {
+        let first = Ended::sharing(Arc::clone(&self.payload))?;
+        Ok([first, Ended::sharing(Arc::clone(&self.master))?])
     }
 
     /// What serves the container's file system, held. Reads the table of processes.
@@ -125,7 +112,7 @@ impl Processes {
     /// waits until it has ended; says whether it has within this time.
     pub(super) async fn ask_to_end(&self, signal: Signal, limit: Duration) -> io::Result<bool> {
         let mut asked = self.members()?;
-        asked.retain(|member| !KEEPERS.contains(&member.process.name.as_str()));
+        asked.retain(|member| !is_keeper(&member.process));
         for member in &asked {
             member.pidfd.signal(signal)?;
         }
@@ -143,7 +130,7 @@ impl Processes {
     /// Kills the container, and waits until its parent has cleaned up behind it, which is killed
     /// where it does not; says whether all of it is gone.
     pub(super) async fn kill_all(&self) -> io::Result<bool> {
-        let ended = self.master_ended()?;
+        let ended = Ended::of(&self.master)?;
         let session = self.session()?;
         self.kill()?;
         self.await_end(&ended, &session).await
@@ -247,6 +234,12 @@ impl Processes {
         let is_in = |member: &Member| member.process.session == self.master_pid;
         Ok(tree.into_members().into_iter().filter(is_in).collect())
     }
+}
+
+/// Whether all that it does is to keep its container going. What runs in there may call itself
+/// the same.
+pub(super) fn is_keeper(process: &Process) -> bool {
+    KEEPERS.contains(&process.name.as_str())
 }
 
 /// The process, held; `None` when it has ended.

@@ -1,6 +1,7 @@
 //! Waiting for processes without blocking.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use apptainer_sys::process::PidFd;
@@ -9,20 +10,26 @@ use tokio::io::unix::AsyncFd;
 /// Tells when a process has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pidfd: AsyncFd<PidFd>,
+    pidfd: AsyncFd<Arc<PidFd>>,
 }
 
 impl Ended {
     /// Watches the process. Must be called in a tokio runtime.
+    pub(crate) fn of(pidfd: &PidFd) -> io::Result<Self> {
+        Self::sharing(Arc::new(pidfd.try_clone()?))
+    }
+
+    /// The same without a descriptor of its own, for what is kept long. There may be one at a time
+    /// for a `pidfd` in a runtime: another is an error.
     #[expect(
         deprecated,
         reason = "its successor is unsafe for types whose descriptor may change; a PidFd owns \
             one descriptor from first to last"
     )]
-    pub(crate) fn of(pidfd: &PidFd) -> io::Result<Self> {
+    pub(crate) fn sharing(pidfd: Arc<PidFd>) -> io::Result<Self> {
         let interest = tokio::io::Interest::READABLE;
         Ok(Self {
-            pidfd: AsyncFd::with_interest(pidfd.try_clone()?, interest)?,
+            pidfd: AsyncFd::with_interest(pidfd, interest)?,
         })
     }
 

@@ -1,10 +1,9 @@
 //! A connection to an agent.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apptainer_sys::process::{Pid, PidFd, Seqpacket};
@@ -37,8 +36,6 @@ pub(crate) struct Connection {
     /// For what is asked and answered over the socket itself: one at a time.
     conversation: tokio::sync::Mutex<()>,
     pings: AtomicU64,
-    /// `/dev/null`, for commands' streams.
-    null: OnceLock<OwnedFd>,
 }
 
 /// An agent that has said who it is.
@@ -47,7 +44,7 @@ pub(super) struct Agent {
     /// As the host numbers it, where the host can see it.
     pub(super) pid: Option<Pid>,
     /// The same.
-    pub(super) pidfd: Option<PidFd>,
+    pub(super) pidfd: Option<Arc<PidFd>>,
     /// What its program was handed over as, where that is known.
     pub(super) carrier: Option<Carrier>,
     /// Marks what it starts.
@@ -73,7 +70,6 @@ impl Connection {
             is_lost: AtomicBool::new(false),
             conversation: tokio::sync::Mutex::default(),
             pings: AtomicU64::new(0),
-            null: OnceLock::new(),
         }
     }
 
@@ -102,17 +98,8 @@ impl Connection {
     }
 
     /// The same, held.
-    pub(super) fn pidfd(&self) -> Option<&PidFd> {
+    pub(super) fn pidfd(&self) -> Option<&Arc<PidFd>> {
         self.agent.pidfd.as_ref()
-    }
-
-    /// `/dev/null`, open for reading and writing.
-    pub(crate) fn null(&self) -> io::Result<BorrowedFd<'_>> {
-        if let Some(null) = self.null.get() {
-            return Ok(null.as_fd());
-        }
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        Ok(self.null.get_or_init(|| null.into()).as_fd())
     }
 
     /// Whether the agent is known to have ended.
@@ -136,7 +123,7 @@ impl Connection {
     /// Takes note that the agent has ended, if it has.
     pub(super) fn note_if_ended(&self) {
         let pidfd = self.agent.pidfd.as_ref();
-        if let Some(Ok(true)) = pidfd.map(PidFd::has_ended) {
+        if let Some(Ok(true)) = pidfd.map(|pidfd| pidfd.has_ended()) {
             self.note_loss();
         }
     }

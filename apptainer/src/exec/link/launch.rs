@@ -154,7 +154,7 @@ pub(super) fn welcome(answer: (Reply, Option<Pid>)) -> Result<Agent, LinkError> 
     match answer {
         (Reply::Welcome(welcome), pid) if welcome.version == VERSION => Ok(Agent {
             pid,
-            pidfd: pid.and_then(|pid| PidFd::open(pid).ok()),
+            pidfd: pid.and_then(|pid| PidFd::open(pid).ok()).map(Arc::new),
             carrier: None,
             token: welcome.token,
         }),

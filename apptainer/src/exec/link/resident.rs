@@ -77,12 +77,13 @@ impl Link {
         attach(socket).await.map(Self::resident)
     }
 
-    /// Tells when its agent has ended, where the host can see it.
+    /// Tells when its agent has ended, where the host can see it. For one that keeps it.
     pub(crate) fn ended(&self) -> io::Result<Option<Ended>> {
         let Transport::Local(connection) = &self.transport else {
             return Ok(None);
         };
-        connection.pidfd().map(Ended::of).transpose()
+        let pidfd = connection.pidfd().map(Arc::clone);
+        pidfd.map(Ended::sharing).transpose()
     }
 
     fn resident(connection: Connection) -> Self {

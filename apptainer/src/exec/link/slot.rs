@@ -88,6 +88,14 @@ impl Slot {
         }
     }
 
+    /// Waits until the agent in the place answers, where commands get there by one.
+    pub(crate) async fn ping(&self) -> Result<(), ExecError> {
+        match self.reach().await? {
+            Reached::Agent(transport) => Ok(transport.ping().await?),
+            Reached::Cli(_) => Ok(()),
+        }
+    }
+
     /// Forgets a link, which ends when nobody else uses it.
     pub(crate) fn forget(&self) {
         *self.reached() = None;

@@ -204,9 +204,8 @@ impl Enclosure {
         let memory = by_watchdog(self.mechanisms.memory, self.limits.memory);
         let threads = by_watchdog(self.mechanisms.pids, self.limits.pids);
         if memory.is_some() || threads.is_some() {
-            let processes = processes.try_clone();
             self.watchdog = Some(Watchdog::start(Watched {
-                processes: Arc::new(processes.map_err(LimitError::processes("hold"))?),
+                processes: Arc::new(processes.clone()),
                 before: self.before.processes.iter().copied().collect(),
                 memory,
                 threads,
@@ -290,9 +289,7 @@ impl Enclosure {
         processes: &Processes,
     ) -> Result<Mechanism, LimitError> {
         let group = self.payload().cloned();
-        let processes = processes
-            .try_clone()
-            .map_err(LimitError::processes("hold"))?;
+        let processes = processes.clone();
         let paused = Arc::clone(&self.paused);
         blocking(move || paused.halt(Who::User, group.as_ref(), &processes)).await
     }
@@ -304,9 +301,7 @@ impl Enclosure {
         processes: &Processes,
     ) -> Result<(), LimitError> {
         let group = self.payload().cloned();
-        let processes = processes
-            .try_clone()
-            .map_err(LimitError::processes("hold"))?;
+        let processes = processes.clone();
         let paused = Arc::clone(&self.paused);
         blocking(move || paused.resume_all(group.as_ref(), &processes)).await
     }

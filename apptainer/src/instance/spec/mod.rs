@@ -8,6 +8,7 @@ mod life;
 mod network;
 mod payload;
 mod placeholder;
+mod pooled;
 mod seconds;
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ use crate::blocking::blocking;
 use crate::exec::Link;
 use crate::folders::make_private;
 
+pub(super) use plan::Plan;
 pub use service::Service;
 
 /// Starts instances, and watches them until they end.
@@ -176,10 +177,20 @@ impl Supervisor {
     ///
     /// Dropping the future ends what has been started.
     pub async fn start(&self, spec: &Spec) -> Result<Service, InstanceError> {
-        let plan = spec.plan(self.client()).await?;
+        let plan = self.plan(spec).await?;
+        self.start_planned(&plan).await
+    }
+
+    /// What instances of this description are started by.
+    pub(super) async fn plan(&self, spec: &Spec) -> Result<Plan, InstanceError> {
+        spec.plan(self.client()).await
+    }
+
+    /// Starts an instance whose description has been found to hold.
+    pub(super) async fn start_planned(&self, plan: &Plan) -> Result<Service, InstanceError> {
         let permit = self.inner.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
-        self.start_plan(&plan).await
+        self.start_plan(plan).await
     }
 
     /// The instances that are watched, by name.
@@ -247,6 +258,17 @@ impl Supervisor {
         let name = service.name().to_owned();
         self.services_by_name()
             .insert(name, (service.clone(), task));
+    }
+
+    /// What has those forgotten that have ended, so that nothing is held for them. It keeps no
+    /// supervisor.
+    fn forgetting(&self) -> impl FnOnce() + Send + use<> {
+        let inner = Arc::downgrade(&self.inner);
+        move || {
+            if let Some(inner) = inner.upgrade() {
+                drop(Self { inner }.services_by_name());
+            }
+        }
     }
 }
 

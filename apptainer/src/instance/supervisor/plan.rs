@@ -1,20 +1,41 @@
 //! What is made of a description, once that has been found to hold.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use crate::container::Settings;
 use crate::exec::Command;
 use crate::instance::remains::Naming;
+use crate::instance::start::generated_name;
 use crate::instance::{InstanceError, Payload, Spec};
 use crate::{Apptainer, Image, OverlayLayer};
 
 /// An instance to start.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(in crate::instance) struct Plan {
     pub(super) name: String,
     pub(super) naming: Naming,
     pub(super) image: Image,
     pub(super) spec: Spec,
+}
+
+impl Plan {
+    /// The same of another instance: under a name of its own, unless it was given one.
+    pub(in crate::instance) fn again(&self) -> Self {
+        let name = match self.naming {
+            Naming::Given => self.name.clone(),
+            Naming::Generated => generated_name(),
+        };
+        Self {
+            name,
+            ..self.clone()
+        }
+    }
+
+    /// How long a start may take.
+    pub(in crate::instance) fn deadline(&self) -> Duration {
+        self.spec.time_to_start()
+    }
 }
 
 /// Scripts of an image, one of which the agent takes the place of.
@@ -96,7 +117,7 @@ impl Spec {
         let image = client.image(&self.image.0).await?;
         let (name, naming) = match &self.name {
             Some(name) => (name.clone(), Naming::Given),
-            None => (crate::instance::start::generated_name(), Naming::Generated),
+            None => (generated_name(), Naming::Generated),
         };
         Ok(Plan {
             name,

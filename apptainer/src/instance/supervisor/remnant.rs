@@ -12,9 +12,9 @@ use crate::instance::state::{Chronicle, State, Stopped};
 use crate::lock::FileLock;
 use crate::{Apptainer, Image};
 
-/// How long processes that end by themselves may take to be gone: a starting `apptainer` waits a
-/// while before it does.
-const BY_ITSELF: Duration = Duration::from_secs(2);
+/// How long processes that end by themselves may take to be gone. A starting `apptainer` waits
+/// ten times as long before it does, for nothing.
+const BY_ITSELF: Duration = Duration::from_millis(10);
 
 /// How long processes that were killed may take.
 const KILLED: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use crate::Command;
 use crate::exec::{Slot, Way};
 use crate::instance::health::Target;
 use crate::instance::processes::Processes;
+use crate::instance::start::log_end;
 use crate::instance::state::Chronicle;
 use crate::instance::{
     Events, InstanceError, Mechanism, Mechanisms, Probe, ProbeFailure, ReadLogs, State, Stats,
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) orders: mpsc::UnboundedSender<Order>,
     /// Where its standard output and standard error go.
     pub(super) logs: [PathBuf; 2],
+    /// How long the log of its standard error was before it.
+    pub(super) log_length: u64,
     /// The end of what it wrote to its standard error, once it has ended.
     pub(super) last_words: OnceLock<String>,
     /// How much earlier ones of its name had written.
@@ -198,6 +201,25 @@ impl Service {
         self.order_stop(Some(grace)).await
     }
 
+    /// The processes that it stands and falls with.
+    pub(in crate::instance) fn processes(&self) -> &Arc<Processes> {
+        &self.shared.running.processes
+    }
+
+    /// Waits until the agent in it answers. Runs nothing.
+    pub(in crate::instance) async fn answers(&self) -> Result<(), InstanceError> {
+        Ok(self.shared.running.slot.ping().await?)
+    }
+
+    /// What there is to say of one that was not ready in time.
+    pub(in crate::instance) fn is_late(&self, limit: Duration) -> InstanceError {
+        InstanceError::TimedOut {
+            name: self.shared.name.clone(),
+            limit,
+            log: log_end(&self.shared.logs[1], self.shared.log_length),
+        }
+    }
+
     async fn order_stop(&self, grace: Option<Duration>) -> Result<(), InstanceError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.shared.orders.send(Order::Stop(grace, reply));
@@ -226,7 +248,8 @@ impl Service {
         })
     }
 
-    fn has_ended(&self) -> InstanceError {
+    /// What there is to say of one that cannot be used as it is.
+    pub(in crate::instance) fn has_ended(&self) -> InstanceError {
         InstanceError::Ended {
             name: self.shared.name.clone(),
             state: self.state(),

@@ -100,9 +100,10 @@ impl Watch {
         };
         let servers = watched.servers.iter();
         let servers = servers.map(|server| Ended::of(&server.pidfd));
+        let [first, master] = processes.both_ended()?;
         let parts = Parts {
-            master: processes.master_ended()?,
-            first: processes.first_ended()?,
+            master,
+            first,
             agent,
             servers: servers.collect::<io::Result<_>>()?,
         };
@@ -147,6 +148,7 @@ impl Watch {
                 chronicle: self.chronicle.clone(),
                 orders: sender,
                 logs: watched.records.logs(&watched.name),
+                log_length: watched.log_length,
                 last_words: OnceLock::new(),
                 log_starts: watched.log_starts,
                 ports: watched.ports.clone(),
@@ -163,7 +165,12 @@ impl Watch {
         } else {
             self.chronicle.enter(self.wellness.clone());
         }
-        let task = tokio::spawn(self.run(orders, Arc::clone(&service.shared)));
+        let shared = Arc::clone(&service.shared);
+        let forget = supervisor.forgetting();
+        let task = tokio::spawn(async move {
+            self.run(orders, shared).await;
+            forget();
+        });
         supervisor.take_in(&service, task.abort_handle());
         service
     }
