@@ -26,7 +26,9 @@ async fn said(service: &Service, script: &str) -> String {
 /// What sleeps in it.
 async fn sleeping(service: &Service) -> Vec<String> {
     let listed = said(service, "ps -o args").await;
-    let lines = listed.lines().map(str::trim);
+    let lines = listed
+        .lines()
+        .map(|line| line.trim().trim_start_matches("/bin/"));
     let mut lines: Vec<_> = lines
         .filter(|line| line.starts_with("sleep"))
         .map(str::to_owned)
@@ -218,9 +220,13 @@ async fn what_was_left_running_is_killed_and_the_payload_goes_on() {
         .map(|number| format!("sleep {number}"))
         .collect();
     // Those in the background are there a moment later.
-    while sleeping(&first).await != all {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let started = async {
+        while sleeping(&first).await != all {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let started = tokio::time::timeout(Duration::from_secs(60), started).await;
+    assert!(started.is_ok(), "{:?}", sleeping(&first).await);
     first.give_back().await.unwrap();
     let output = held.wait_with_output().await.unwrap();
     assert_eq!(output.status.signal(), Some(Signal::KILL));
@@ -393,9 +399,11 @@ async fn what_is_idle_for_too_long_is_stopped() {
         out.push(pool.check_out().await.unwrap());
     }
     out.clear();
-    until(&pool, |stats| stats.idle == 1 && stats.stopping == 0).await;
-    until(&pool, |stats| stats.resetting == 0 && stats.in_use == 0).await;
-    until(&pool, |stats| stats.idle == 1 && stats.stopping == 0).await;
+    until(&pool, |stats| {
+        let others = stats.in_use + stats.resetting + stats.stopping;
+        stats.idle == 1 && others == 0
+    })
+    .await;
     assert_eq!(supervisor.services().len(), 1);
     pool.shut_down().await.unwrap();
     drop(supervisor);
