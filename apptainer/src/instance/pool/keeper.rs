@@ -66,10 +66,7 @@ impl Keeper {
     /// Until it is closed, and nothing of it is left.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        loop {
-            let Some(wake) = self.see_to_all() else {
-                break;
-            };
+        while let ControlFlow::Continue(wake) = self.see_to_all() {
             let due = async {
                 match wake {
                     Some(wake) => sleep_until(wake).await,
@@ -98,9 +95,9 @@ impl Keeper {
         }
     }
 
-    /// Begins whatever is to be done, and says when to look again, if that is known; `None` when
-    /// it is over.
-    fn see_to_all(&mut self) -> Option<Option<Instant>> {
+    /// Begins whatever is to be done, and says when to look again, if nothing happens before.
+    /// Breaks off when nothing is left.
+    fn see_to_all(&mut self) -> ControlFlow<(), Option<Instant>> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         state.sweep();
@@ -109,7 +106,7 @@ impl Keeper {
             self.see_to(&mut state, returned);
         }
         if state.is_closed {
-            return self.end(&mut state).is_continue().then_some(None);
+            return self.end(&mut state).map_continue(|()| None);
         }
         if state.idle.len() >= shared.settings.size.min
             && let Some(opening) = self.opening.take()
@@ -119,7 +116,7 @@ impl Keeper {
         }
         let expires = self.stop_surplus(&mut state);
         let retry = self.start_missing(&mut state);
-        Some([expires, retry].into_iter().flatten().min())
+        ControlFlow::Continue([expires, retry].into_iter().flatten().min())
     }
 
     /// Ends all that may be; breaks off when nothing is left.

@@ -38,7 +38,7 @@ pub use stats::PoolStats;
 ///
 /// let sandbox = pool.check_out().await?;
 /// let output = sandbox.command("python3")?.args(["-c", "print(6 * 7)"]).output().await?;
-/// assert_eq!(output.stdout, b"42\n");
+/// assert_eq!(&output.stdout[..], b"42\n");
 /// // It goes back, and the next to come gets another.
 /// drop(sandbox);
 ///
