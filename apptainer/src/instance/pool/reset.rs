@@ -127,15 +127,10 @@ mod tests {
     use super::*;
 
     fn process(pid: Pid, parent: Pid, started: u64) -> Process {
-        Process {
-            pid,
-            parent,
-            started,
-            name: "sh".into(),
-            state: State::Sleeping,
-            group: pid,
-            session: pid,
-        }
+        let this = nix::unistd::getpid().as_raw();
+        let mut process = Process::read(this).unwrap().unwrap();
+        (process.pid, process.parent, process.started) = (pid, parent, started);
+        process
     }
 
     #[test]
