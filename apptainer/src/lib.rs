@@ -22,6 +22,8 @@
 //! - A [`Container`] is an image and what shapes it: binds, environment, overlay.
 //! - An [`Instance`] is a container that runs in the background until it is
 //!   [stopped](Instance::stop) or dropped.
+//! - A [`Supervisor`](instance::Supervisor) starts instances of a [`Spec`](instance::Spec), knows how
+//!   each is, and finds them again after a crash.
 //! - A [`Link`] is a container that is there for commands and nothing else.
 //! - A [`Command`] runs in any of these, shaped like `tokio::process::Command`.
 //!
@@ -30,7 +32,9 @@
 //! - Linux 5.4 or later, and Apptainer 1.2 or later.
 //! - Needs a tokio runtime with its I/O and time drivers enabled.
 //! - When the calling process is killed outright, its running instances go on, and the
-//!   commands that took an `apptainer exec` of their own: nobody is left to end them.
+//!   commands that took an `apptainer exec` of their own: nobody is left to end them. What a
+//!   [`Supervisor`](instance::Supervisor) started is found again, by the next of its name or by
+//!   [`Apptainer::reap`].
 
 mod blocking;
 mod client;
