@@ -160,7 +160,7 @@ impl Keeper {
 
     /// Starts what is missing; says when that is to be tried again.
     fn start_missing(&mut self, state: &mut State) -> Option<Instant> {
-        let missing = self.shared.settings.size.to_start(&state.counts());
+        let missing = self.shared.settings.size.missing(&state.counts());
         if missing == 0 {
             return None;
         }
@@ -183,7 +183,7 @@ impl Keeper {
         self.next_number += 1;
         state.starting += 1;
         self.jobs
-            .spawn(async move { Outcome::Started(start.run().await) });
+            .spawn(async move { Outcome::Started(Box::pin(start.run()).await) });
     }
 
     fn stop(&mut self, state: &mut State, service: Service, done: Option<Done>) {
