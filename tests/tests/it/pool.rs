@@ -244,6 +244,33 @@ async fn what_was_left_running_is_killed_and_the_payload_goes_on() {
     world.finish();
 }
 
+#[tokio::test]
+async fn what_was_left_running_is_killed_whatever_the_payload_is() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    for (spec, payload) in [
+        (world.spec(), 0),
+        (world.spec().command(WAIT), 1),
+        (world.spec().no_init().command(WAIT), 1),
+        (world.spec().no_init(), 0),
+    ] {
+        let pool = supervisor.pool(spec).size(PoolSize::new(1, 1));
+        let pool = pool.reset(Reset::Reuse).open().await.unwrap();
+        let first = pool.check_out().await.unwrap();
+        let name = first.name().to_owned();
+        let script = "sleep 10003 > /dev/null 2>&1 & echo $!";
+        assert_ne!(said(&first, script).await, "");
+        first.give_back().await.unwrap();
+        let second = pool.check_out().await.unwrap();
+        assert_eq!(second.name(), name);
+        assert_eq!(sleeping(&second).await.len(), payload);
+        drop(second);
+        pool.drain(Duration::MAX).await.unwrap();
+    }
+    drop(supervisor);
+    world.finish();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_never_more_than_may_be() {
     const MAX: usize = 3;

@@ -148,10 +148,11 @@ impl Keeper {
         while size.surplus(state.idle.len()) > 0
             && let Some(oldest) = state.idle.pop_front()
         {
-            let expires = oldest.since + limit;
-            if expires > now {
+            // None is so far away that it never comes.
+            let expires = oldest.since.checked_add(limit);
+            if expires.is_none_or(|expires| expires > now) {
                 state.idle.push_front(oldest);
-                return Some(expires);
+                return expires;
             }
             self.stop(state, oldest.member.service, None);
         }

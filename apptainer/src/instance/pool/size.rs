@@ -60,7 +60,7 @@ impl PoolSize {
 
     /// How many more are to be started now.
     pub(super) fn missing(&self, counts: &Counts) -> usize {
-        let wanted = self.min + counts.waiting;
+        let wanted = self.min.saturating_add(counts.waiting);
         let coming = counts.idle + counts.starting + counts.resetting;
         let room = self.max.saturating_sub(counts.total());
         let turns = self.concurrency.saturating_sub(counts.starting);
