@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apptainer::instance::{
     Checkout, Health, InstanceError, Pool, PoolError, PoolSize, PoolStats, Port, Reset, Service,
@@ -240,6 +240,33 @@ async fn what_was_left_running_is_killed_and_the_payload_goes_on() {
     assert_ne!(third.name(), name);
     drop(third);
     pool.drain(Duration::MAX).await.unwrap();
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_was_left_running_is_killed_whatever_the_payload_is() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    for (spec, payload) in [
+        (world.spec(), 0),
+        (world.spec().command(WAIT), 1),
+        (world.spec().no_init().command(WAIT), 1),
+        (world.spec().no_init(), 0),
+    ] {
+        let pool = supervisor.pool(spec).size(PoolSize::new(1, 1));
+        let pool = pool.reset(Reset::Reuse).open().await.unwrap();
+        let first = pool.check_out().await.unwrap();
+        let name = first.name().to_owned();
+        let script = "sleep 10003 > /dev/null 2>&1 & echo $!";
+        assert_ne!(said(&first, script).await, "");
+        first.give_back().await.unwrap();
+        let second = pool.check_out().await.unwrap();
+        assert_eq!(second.name(), name);
+        assert_eq!(sleeping(&second).await.len(), payload);
+        drop(second);
+        pool.drain(Duration::MAX).await.unwrap();
+    }
     drop(supervisor);
     world.finish();
 }
@@ -494,5 +521,42 @@ fn a_runtime_that_ends_takes_its_pools_with_it() {
     drop(runtime);
     assert_eq!(pool.stats().idle, 0);
     drop((held, pool));
+    world.finish();
+}
+
+#[tokio::test]
+async fn one_that_is_ready_serves_many() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    let pool = supervisor.pool(world.spec().command(WAIT));
+    let pool = pool.size(PoolSize::new(1, 1)).reset(Reset::Reuse);
+    let pool = pool.open().await.unwrap();
+    let [mut check_outs, mut commands, mut resets] = [const { Vec::new() }; 3];
+    for _ in 0..100 {
+        let began = Instant::now();
+        let checkout = pool.check_out().await.unwrap();
+        check_outs.push(began.elapsed());
+        let began = Instant::now();
+        let status = checkout.command("true").unwrap().status().await.unwrap();
+        assert!(status.success());
+        commands.push(began.elapsed());
+        let began = Instant::now();
+        checkout.give_back().await.unwrap();
+        resets.push(began.elapsed());
+    }
+    assert_eq!(pool.stats().started_total, 1);
+    for (what, times) in [
+        ("check-out", &mut check_outs),
+        ("command", &mut commands),
+        ("reset", &mut resets),
+    ] {
+        times.sort();
+        eprintln!(
+            "{what}: {:?} in the middle, {:?} at most",
+            times[50], times[99]
+        );
+    }
+    pool.drain(Duration::MAX).await.unwrap();
+    drop(supervisor);
     world.finish();
 }

@@ -148,10 +148,11 @@ impl Keeper {
         while size.surplus(state.idle.len()) > 0
             && let Some(oldest) = state.idle.pop_front()
         {
-            let expires = oldest.since + limit;
-            if expires > now {
+            // None is so far away that it never comes.
+            let expires = oldest.since.checked_add(limit);
+            if expires.is_none_or(|expires| expires > now) {
                 state.idle.push_front(oldest);
-                return Some(expires);
+                return expires;
             }
             self.stop(state, oldest.member.service, None);
         }
@@ -160,7 +161,7 @@ impl Keeper {
 
     /// Starts what is missing; says when that is to be tried again.
     fn start_missing(&mut self, state: &mut State) -> Option<Instant> {
-        let missing = self.shared.settings.size.to_start(&state.counts());
+        let missing = self.shared.settings.size.missing(&state.counts());
         if missing == 0 {
             return None;
         }
@@ -183,7 +184,7 @@ impl Keeper {
         self.next_number += 1;
         state.starting += 1;
         self.jobs
-            .spawn(async move { Outcome::Started(start.run().await) });
+            .spawn(async move { Outcome::Started(Box::pin(start.run()).await) });
     }
 
     fn stop(&mut self, state: &mut State, service: Service, done: Option<Done>) {

@@ -130,13 +130,12 @@ impl Pool {
     /// Dropping the future leaves it shut down.
     pub async fn drain(&self, limit: Duration) -> Result<(), PoolError> {
         self.shared().close(false);
-        match tokio::time::timeout(limit, self.reached(Progress::Over)).await {
-            Ok(over) => over,
-            Err(_) => {
-                self.shared().close(true);
-                self.reached(Progress::Over).await
-            }
+        let over = self.reached(Progress::Over);
+        if let Ok(over) = tokio::time::timeout(limit, over).await {
+            return over;
         }
+        self.shared().close(true);
+        self.reached(Progress::Over).await
     }
 
     /// Waits until it has been shut down as far as this.
