@@ -135,13 +135,22 @@ impl World {
     ///
     /// When something is.
     pub fn finish(self) {
+        let leaks = self.left();
+        assert!(leaks.is_empty(), "left behind: {leaks:#?}");
+    }
+
+    /// What is left once all has had its time to end.
+    ///
+    /// # Panics
+    ///
+    /// When `/proc` cannot be read.
+    pub fn left(&self) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let leaks = self.leaks();
-            if leaks.is_empty() {
-                return;
+            if leaks.is_empty() || Instant::now() >= deadline {
+                return leaks;
             }
-            assert!(Instant::now() < deadline, "left behind: {leaks:#?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

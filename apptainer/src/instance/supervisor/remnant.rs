@@ -110,10 +110,10 @@ impl Remnant {
         }
     }
 
-    /// An instance of its name was started by somebody else.
-    pub(super) fn name_is_anothers(&mut self) {
+    /// Whether an instance of its name was started by somebody else.
+    pub(super) fn name_is_anothers(&mut self, is_anothers: bool) {
         if let Some(parts) = &mut self.parts {
-            parts.is_anothers = true;
+            parts.is_anothers = is_anothers;
         }
     }
 

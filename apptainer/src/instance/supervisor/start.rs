@@ -80,19 +80,11 @@ impl Supervisor {
         let io_error = |source| InstanceError::starting(&plan.name, source);
         let client = self.client();
         let records = records(client, &plan.name)?;
-        let lock = try_lock(client.config_dir(), &plan.name).map_err(io_error)?;
-        let lock = lock.ok_or_else(|| InstanceError::name_taken(&plan.name))?;
-        if running(&records, &plan.name).await?.is_some() {
-            return Err(InstanceError::name_taken(&plan.name));
-        }
         let id = format!("{}-{:08x}", plan.name, unique());
         let folder = self.runtime().join(&id);
         let limit_error = |source| InstanceError::limit("start", &plan.name, source);
         let site = Site::choose(&id).map_err(limit_error)?;
         let logs = records.logs(&plan.name);
-        let of_logs = logs.clone();
-        let log_starts = blocking(move || logs::ends(&of_logs)).await;
-        let log_starts = log_starts.map_err(io_error)?;
         let entry = Entry {
             room: folder.clone(),
             id,
@@ -104,8 +96,8 @@ impl Supervisor {
             site: site.clone(),
             enclosure: None,
             is_paused: false,
-            log_length: length(&logs[1]),
-            log_starts,
+            log_length: 0,
+            log_starts: [0; 2],
             started: None,
         };
         let remains = Remains::new(records.clone(), &plan.name, plan.naming);
@@ -113,7 +105,8 @@ impl Supervisor {
         let image = Some(plan.image.clone());
         let own = Some((self.journal(), room.clone()));
         let mut remnant = Remnant::new(&entry.id, client, own, remains, image);
-        remnant.keep_name(lock);
+        // Whose the name is shows once it is locked.
+        remnant.name_is_anothers(true);
         remnant.is_enclosed_at(site);
         let mut starting = Starting {
             supervisor: self,
@@ -165,6 +158,24 @@ impl Starting<'_> {
         noted.map_err(self.io_error())
     }
 
+    /// Keeps the name from others, if nobody has it.
+    async fn take_name(&mut self) -> Result<(), InstanceError> {
+        let name = &self.plan.name;
+        let lock = try_lock(self.supervisor.client().config_dir(), name);
+        let lock = lock.map_err(self.io_error())?;
+        let lock = lock.ok_or_else(|| InstanceError::name_taken(name))?;
+        self.remnant.keep_name(lock);
+        if running(&self.records, name).await?.is_some() {
+            return Err(InstanceError::name_taken(name));
+        }
+        self.remnant.name_is_anothers(false);
+        let logs = self.records.logs(name);
+        self.entry.log_length = length(&logs[1]);
+        let log_starts = blocking(move || logs::ends(&logs)).await;
+        self.entry.log_starts = log_starts.map_err(self.io_error())?;
+        Ok(())
+    }
+
     /// Makes what can be made before anything is started.
     async fn prepare(&mut self) -> Result<(), InstanceError> {
         let spec = &self.plan.spec;
@@ -193,6 +204,7 @@ impl Starting<'_> {
         let io_error = self.io_error();
         // Noted before there is anything to find.
         self.note()?;
+        self.take_name().await?;
         self.prepare().await?;
         self.note()?;
         Room::make(self.entry.room.clone()).map_err(&io_error)?;
@@ -426,7 +438,7 @@ impl Starting<'_> {
     ) -> InstanceError {
         let failure = Failure::from_stderr(&stderr);
         if failure.kind == FailureKind::InstanceExists {
-            self.remnant.name_is_anothers();
+            self.remnant.name_is_anothers(true);
             return InstanceError::name_taken(&self.plan.name);
         }
         InstanceError::Apptainer {

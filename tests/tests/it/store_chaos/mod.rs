@@ -1,7 +1,6 @@
 //! Programs on one image store that are killed at any moment: what is visible is whole, and
 //! nothing is left. They take minutes, so `scripts/chaos` runs them, and no other does.
 
-mod dice;
 mod images;
 mod leftovers;
 mod watcher;
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use apptainer::image::{Locking, Prune};
 use fixtures::World;
 
-use dice::Dice;
+use crate::dice::Dice;
 use images::Images;
 use watcher::Watcher;
 use workers::Workers;

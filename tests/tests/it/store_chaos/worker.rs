@@ -7,8 +7,8 @@ use std::time::Duration;
 use apptainer::Apptainer;
 use apptainer::image::{Definition, ExportMode, ImageError, Locking, Prune, PullPolicy, Store};
 
-use super::dice::Dice;
 use super::images::{Named, age, is_expected};
+use crate::dice::Dice;
 
 pub(super) const STORE: &str = "APPTAINER_TESTS_STORE";
 pub(super) const CONFIG: &str = "APPTAINER_TESTS_CONFIG";

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use apptainer::image::Locking;
 use fixtures::World;
 
-use super::dice::Dice;
 use super::images::Images;
 use super::worker::{CONFIG, EXPORTS, IMAGES, LEASES, SEED, STORE};
 use super::{BYSTANDERS, WORKERS};
+use crate::dice::Dice;
 
 pub(super) struct Workers {
     folder: PathBuf,
