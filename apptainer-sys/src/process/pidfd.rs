@@ -99,18 +99,15 @@ impl PidFd {
             exit_code: i32,
         }
         /// `PIDFD_GET_INFO`, which is `_IOWR(0xFF, 11, struct pidfd_info)`.
-        const GET_INFO: u32 = 0xC040_FF0B;
+        const GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
         /// `PIDFD_INFO_EXIT`.
         const EXIT: u64 = 1 << 3;
         let mut info = Info {
             mask: EXIT,
             ..Info::default()
         };
-        // The type of the request is not the same with every libc.
-        #[expect(clippy::useless_conversion, reason = "it is not, with musl")]
-        let request = GET_INFO.into();
         // SAFETY: the descriptor is open, and the memory is as long as the request says.
-        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, &raw mut info) };
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), GET_INFO, &raw mut info) };
         if result == 0 {
             let is_known = info.mask & EXIT != 0;
             return Ok(is_known.then(|| Exit::from_wait_status(info.exit_code)));
@@ -167,9 +164,7 @@ mod tests {
         assert!([None, Some(exit)].contains(&pidfd.exit().unwrap()));
         let release = nix::sys::utsname::uname().unwrap();
         let release = release.release().to_str().unwrap();
-        let mut numbers = release
-            .split(['.', '-'])
-            .map(|number| number.parse::<u32>());
+        let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
         let version = [(); 2].map(|()| numbers.next().unwrap().unwrap());
         if version >= [6, 15] {
             assert_eq!(pidfd.exit().unwrap(), Some(exit));

@@ -98,16 +98,16 @@ impl Stdio {
     }
 
     /// What a command gets for these streams, and our ends of its pipes.
-    pub(super) fn open_all<'s>(
-        [stdin, stdout, stderr]: [&'s Self; 3],
-    ) -> io::Result<([Theirs<'s>; 3], [Option<OwnedFd>; 3])> {
+    pub(super) fn open_all(
+        [stdin, stdout, stderr]: [&Self; 3],
+    ) -> io::Result<([Theirs<'_>; 3], [Option<OwnedFd>; 3])> {
         let (stdin, write) = stdin.open(Stream::Stdin)?;
         let (stdout, read) = stdout.open(Stream::Stdout)?;
         let (stderr, read_too) = stderr.open(Stream::Stderr)?;
         Ok(([stdin, stdout, stderr], [write, read, read_too]))
     }
 
-    fn open<'s>(&'s self, stream: Stream) -> io::Result<(Theirs<'s>, Option<OwnedFd>)> {
+    fn open(&self, stream: Stream) -> io::Result<(Theirs<'_>, Option<OwnedFd>)> {
         Ok(match &self.kind {
             Kind::Inherit => {
                 let own = match stream {

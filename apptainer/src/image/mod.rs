@@ -40,6 +40,7 @@ pub use acquire::Acquire;
 pub use build::Build;
 pub use conversion::{Compression, CompressionError};
 pub use definition::{Definition, DefinitionError};
+pub(crate) use digest::hex;
 pub use error::ImageError;
 pub use export::{ExportError, ExportMode, ExportOci, ExportSif, Exported, ExportedOci, Push};
 pub use oci_reference::{OciReference, OciReferenceError};

@@ -128,13 +128,12 @@ impl Pause {
         processes: &Processes,
     ) -> Result<Mechanism, LimitError> {
         let mut standstill = self.lock();
-        let mechanism = match standstill.halted {
-            Some((_, mechanism)) => mechanism,
-            None => {
-                let (what, mechanism) = Halted::halt(group, processes)?;
-                standstill.halted = Some((what, mechanism));
-                mechanism
-            }
+        let mechanism = if let Some((_, mechanism)) = standstill.halted {
+            mechanism
+        } else {
+            let (what, mechanism) = Halted::halt(group, processes)?;
+            standstill.halted = Some((what, mechanism));
+            mechanism
         };
         standstill.wanted_by.push(who);
         Ok(mechanism)

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use sha2::{Digest, Sha256};
 
 use crate::exec::resident_program;
+use crate::image::hex;
 
 /// Where it is: in the first of these folders that programs may be run from, by what is in it.
 /// Made where it is not there.
@@ -19,10 +20,7 @@ pub(super) fn agent_file(folders: [&Path; 2]) -> io::Result<PathBuf> {
         io::Error::new(io::ErrorKind::Unsupported, reason)
     })?;
     let digest = Sha256::digest(program);
-    let digest: String = digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex(&digest[..8]);
     let folder = folders.into_iter().find(|folder| may_run_from(folder));
     let folder = folder.ok_or_else(|| {
         let reason = format!(

@@ -27,7 +27,7 @@ pub(super) fn folder(config: &ConfigDir) -> io::Result<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Journal {
     folder: PathBuf,
-    _lock: FileLock,
+    lock: FileLock,
 }
 
 /// What is noted of an instance.
@@ -104,10 +104,7 @@ impl Journal {
                 fs::remove_file(&path)?;
             }
         }
-        Ok(Some(Self {
-            folder,
-            _lock: lock,
-        }))
+        Ok(Some(Self { folder, lock }))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -157,8 +154,8 @@ impl Journal {
 
     /// Removes it, if nothing is noted in it.
     pub(super) fn remove_if_empty(self) -> io::Result<()> {
-        let Self { folder, _lock } = self;
-        drop(_lock);
+        let Self { folder, lock } = self;
+        drop(lock);
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

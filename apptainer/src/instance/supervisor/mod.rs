@@ -29,6 +29,7 @@ use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::exec::Link;
 use crate::folders::make_private;
+use crate::image::hex;
 
 pub(super) use plan::Plan;
 pub use service::Service;
@@ -302,10 +303,7 @@ fn default_runtime(client: &Apptainer) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     let config = client.config_dir().path().as_os_str();
     let digest = Sha256::digest(config.as_bytes());
-    let digest: String = digest[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex(&digest[..4]);
     default_parent().join(digest)
 }
 

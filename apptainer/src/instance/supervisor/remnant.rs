@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::journal::Journal;
 use super::room::Room;
 use crate::instance::limits::Site;
+use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::state::{Chronicle, State, Stopped};
 use crate::lock::FileLock;
@@ -37,6 +38,8 @@ struct Parts {
     remains: Remains,
     /// The name's, while it is being started.
     starting: Option<FileLock>,
+    /// What runs of it, once that is known.
+    processes: Option<Arc<Processes>>,
     /// Told when it is cleared by being dropped.
     chronicle: Option<Chronicle>,
     /// Whether its name is another's, whose record and logs are not to be touched.
@@ -70,6 +73,7 @@ impl Remnant {
                 site: None,
                 remains,
                 starting: None,
+                processes: None,
                 chronicle: None,
                 is_anothers: false,
                 _image: image,
@@ -82,9 +86,10 @@ impl Remnant {
         Self { parts: None }
     }
 
-    /// Has this told when it is cleared by being dropped.
-    pub(super) fn tell(&mut self, chronicle: Chronicle) {
+    /// What is ended when it is dropped, and who is told of that.
+    pub(super) fn is_watched(&mut self, processes: Arc<Processes>, chronicle: Chronicle) {
         if let Some(parts) = &mut self.parts {
+            parts.processes = Some(processes);
             parts.chronicle = Some(chronicle);
         }
     }
@@ -163,6 +168,23 @@ impl Parts {
 }
 
 impl Parts {
+    /// Ends what is known to run, so that not all processes of the machine are searched for it,
+    /// as takes long where many are dropped at once. Blocks.
+    fn end(&self) -> Known {
+        let Some(processes) = &self.processes else {
+            return Known::Nothing;
+        };
+        // What is frozen ends in no other way.
+        self.clear_enclosure();
+        match processes.end_blocking() {
+            Ok(()) => Known::Ended,
+            Err(error) => {
+                tracing::debug!(%error, id = self.id, "cannot end an instance by what is known of it");
+                Known::Nothing
+            }
+        }
+    }
+
     fn clear_enclosure(&self) {
         let cleared = self.site.as_ref().map(Site::clear);
         if let Some(Err(error)) = cleared {
@@ -183,7 +205,7 @@ impl Drop for Remnant {
             }
         };
         enter(&parts, State::Stopping);
-        let clear = move || match parts.clear(Known::Nothing) {
+        let clear = move || match parts.clear(parts.end()) {
             Ok(true) => {
                 let stopped = Stopped {
                     was_asked: true,
@@ -192,7 +214,7 @@ impl Drop for Remnant {
                 enter(&parts, State::Stopped(stopped));
             }
             Ok(false) => {
-                tracing::warn!(id = parts.id, "an instance that was killed is still there")
+                tracing::warn!(id = parts.id, "an instance that was killed is still there");
             }
             Err(error) => tracing::warn!(%error, id = parts.id, "cannot clear an instance up"),
         };

@@ -63,7 +63,7 @@ impl Supervisor {
         let deadline = Instant::now() + plan.spec.time_to_start();
         let mut attempt = 1;
         loop {
-            let result = self.try_start(plan, deadline).await;
+            let result = Box::pin(self.try_start(plan, deadline)).await;
             match &result {
                 Err(InstanceError::Apptainer { failure, .. })
                     if attempt < ATTEMPTS && will_pass(failure) =>
@@ -84,7 +84,6 @@ impl Supervisor {
         let folder = self.runtime().join(&id);
         let limit_error = |source| InstanceError::limit("start", &plan.name, source);
         let site = Site::choose(&id).map_err(limit_error)?;
-        let logs = records.logs(&plan.name);
         let entry = Entry {
             room: folder.clone(),
             id,
@@ -229,7 +228,7 @@ impl Starting<'_> {
                 let exit = process.wait().await.map_err(&io_error)?;
                 let stderr = stderr.map(read_available).unwrap_or_default();
                 if !exit.success() {
-                    return Err(self.failure(program, argv, exit, stderr));
+                    return Err(self.failure(program, argv, exit, &stderr));
                 }
                 // It may have begun just now.
                 match tokio::time::timeout_at(self.deadline, link).await {
@@ -249,9 +248,10 @@ impl Starting<'_> {
         let name = self.plan.name.clone();
         let mut remnant = self.remnant;
         let cleared = blocking(move || remnant.clear(Known::Nothing)).await;
-        match cleared.map_err(io_error)? {
-            true => Ok(()),
-            false => Err(InstanceError::StillRunning { name }),
+        if cleared.map_err(io_error)? {
+            Ok(())
+        } else {
+            Err(InstanceError::StillRunning { name })
         }
     }
 
@@ -343,10 +343,10 @@ impl Starting<'_> {
     }
 
     async fn payload(&mut self, link: &Link) -> Result<Option<Child>, InstanceError> {
-        let Some(argv) = self.entry.spec.argv() else {
+        let Some(words) = self.entry.spec.argv() else {
             return Ok(None);
         };
-        let (program, args) = argv.split_first().ok_or(InstanceError::NoCommand)?;
+        let (program, args) = words.split_first().ok_or(InstanceError::NoCommand)?;
         self.reservations.release_before_start();
         let [stdout, stderr] = self.records.logs(&self.plan.name);
         let open = |path: &Path| File::options().append(true).create(true).open(path);
@@ -434,9 +434,9 @@ impl Starting<'_> {
         program: std::path::PathBuf,
         argv: Vec<OsString>,
         exit: Exit,
-        stderr: Vec<u8>,
+        stderr: &[u8],
     ) -> InstanceError {
-        let failure = Failure::from_stderr(&stderr);
+        let failure = Failure::from_stderr(stderr);
         if failure.kind == FailureKind::InstanceExists {
             self.remnant.name_is_anothers(true);
             return InstanceError::name_taken(&self.plan.name);
@@ -448,7 +448,7 @@ impl Starting<'_> {
                 argv,
                 exit,
                 failure,
-                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                stderr: String::from_utf8_lossy(stderr).into_owned(),
                 stdout: String::new(),
             }),
             log: self.log(),

@@ -140,7 +140,9 @@ impl Watch {
     /// Watches it from now on.
     pub(super) fn begin(mut self, supervisor: &Supervisor) -> Service {
         let watched = &mut self.watched;
-        watched.remnant.tell(self.chronicle.clone());
+        let processes = Arc::clone(&watched.processes);
+        let chronicle = self.chronicle.clone();
+        watched.remnant.is_watched(processes, chronicle);
         let (sender, orders) = mpsc::unbounded_channel();
         let service = Service {
             shared: Arc::new(Shared {
