@@ -3,6 +3,7 @@
 mod agent_file;
 mod halter;
 mod journal;
+mod parts;
 mod plan;
 mod recover;
 mod remnant;

@@ -3,9 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use apptainer_sys::process::{Exit, Signal};
@@ -13,11 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Supervisor;
 use super::halter::Halter;
+use super::parts::{Parts, Payload};
 use super::remnant::{Known, Remnant};
 use super::service::{Order, Running, Service, Shared};
 use super::watched::{Kind, Watched};
 use crate::blocking::blocking;
-use crate::exec::{Child, ExecError};
+use crate::exec::ExecError;
 use crate::instance::InstanceError;
 use crate::instance::health::{self, Report, Target, Verdict};
 use crate::instance::limits::{EnclosureEvent, Exceeded, LimitError, Mechanism};
@@ -42,26 +41,6 @@ pub(super) struct Watch {
     is_out_of_memory: bool,
 }
 
-/// What an instance runs, while it does.
-#[derive(Debug)]
-enum Payload {
-    Nothing,
-    /// A command of its agent's.
-    Command(Child),
-    /// A process that is nobody's we know.
-    Process(Ended),
-}
-
-/// What an instance cannot be without.
-#[derive(Debug)]
-struct Parts {
-    master: Ended,
-    first: Ended,
-    agent: Option<Ended>,
-    /// What serves its file system.
-    servers: Vec<Ended>,
-}
-
 /// Why an instance is ended, or has ended.
 #[derive(Debug, Clone, Copy)]
 enum Cause {
@@ -80,9 +59,6 @@ enum Sign {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, InstanceError>>;
-
-/// How long Apptainer may take to clean up behind a container.
-const CLEAN_UP: Duration = Duration::from_secs(4);
 
 impl Watch {
     /// Must be called in a tokio runtime.
@@ -518,82 +494,6 @@ impl Watch {
     fn leave(&mut self) {
         self.watched.remnant.leave();
         self.chronicle.close();
-    }
-}
-
-impl Payload {
-    /// Waits until it has ended, and says how, as far as anybody can tell; for ever, where there is
-    /// none. Cancel-safe.
-    async fn wait(&mut self) -> Result<Option<Exit>, ExecError> {
-        match self {
-            Self::Nothing => std::future::pending().await,
-            Self::Command(child) => Ok(Some(child.wait().await?.exit())),
-            Self::Process(process) => {
-                /// Within this its parent has noticed, without which the kernel does not tell.
-                const MOMENT: Duration = Duration::from_millis(10);
-                process.wait().await?;
-                tokio::time::sleep(MOMENT).await;
-                Ok(process.pidfd().exit()?)
-            }
-        }
-    }
-}
-
-impl Parts {
-    /// Which of them was lost, of an instance with this record: what ended first takes others
-    /// with it, and not all of them are seen to end in that order.
-    async fn judge(&self, record: &Path) -> Lost {
-        /// How long what ends together may take.
-        const MOMENT: Duration = Duration::from_millis(100);
-        if tokio::time::timeout(MOMENT, self.first.wait())
-            .await
-            .is_ok()
-        {
-            let _ = tokio::time::timeout(CLEAN_UP, self.master.wait()).await;
-            // A master that lives removes the record in the end.
-            return if record.exists() {
-                Lost::Master
-            } else {
-                Lost::Container
-            };
-        }
-        if self.master.pidfd().has_ended().unwrap_or(false) {
-            Lost::Master
-        } else if self.has_lost_server() {
-            Lost::FileSystem
-        } else {
-            Lost::Agent
-        }
-    }
-
-    /// Whether one of them has ended.
-    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let parts = [&self.master, &self.first];
-        let parts = parts.into_iter().chain(&self.agent).chain(&self.servers);
-        for part in parts {
-            if let Poll::Ready(ended) = part.poll(context) {
-                return Poll::Ready(ended);
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Whether what serves its files has ended, or does any moment.
-    async fn loses_server(&self) -> bool {
-        const MOMENT: Duration = Duration::from_millis(10);
-        let any = poll_fn(|context| {
-            let mut servers = self.servers.iter();
-            match servers.any(|server| server.poll(context).is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        });
-        tokio::time::timeout(MOMENT, any).await.is_ok()
-    }
-
-    fn has_lost_server(&self) -> bool {
-        let mut servers = self.servers.iter();
-        servers.any(|server| server.pidfd().has_ended().unwrap_or(false))
     }
 }
 

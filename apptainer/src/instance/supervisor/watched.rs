@@ -53,7 +53,7 @@ pub(super) enum Kind {
     /// We, with an agent.
     Own {
         agent: Option<Ended>,
-        payload: Option<Child>,
+        payload: Option<Box<Child>>,
         ends_with_payload: bool,
         /// Where it is noted, and how.
         note: Box<(Arc<Journal>, Entry)>,
@@ -84,33 +84,32 @@ impl Watched {
         up: Up,
         remnant: Remnant,
     ) -> io::Result<Self> {
-        let spec = &entry.spec;
+        let name = entry.name.clone();
+        let agent = up.link.ended()?;
+        let place = place(supervisor.client(), &name, settings);
         Ok(Self {
-            name: entry.name.clone(),
+            name,
             records,
             log_length: entry.log_length,
             log_starts: entry.log_starts,
-            stop_signal: spec.signal_to_stop(),
-            grace: spec.time_to_stop(),
+            stop_signal: entry.spec.signal_to_stop(),
+            grace: entry.spec.time_to_stop(),
             ports: entry.ports.clone(),
             reservations: up.reservations,
             enclosure: up.enclosure,
             health: up.health,
-            logs: spec.logs.clone(),
+            logs: entry.spec.logs.clone(),
             is_paused: entry.is_paused,
             processes: Arc::new(up.processes),
             servers: up.servers,
-            kind: Kind::Own {
-                agent: up.link.ended()?,
-                payload: up.payload,
-                ends_with_payload: spec.ends_with_payload(),
-                note: Box::new((Arc::clone(supervisor.journal()), entry.clone())),
-            },
-            slot: Arc::new(Slot::linked(
-                place(supervisor.client(), &entry.name, settings),
-                up.link,
-            )),
+            slot: Arc::new(Slot::linked(place, up.link)),
             remnant,
+            kind: Kind::Own {
+                agent,
+                payload: up.payload.map(Box::new),
+                ends_with_payload: entry.spec.ends_with_payload(),
+                note: Box::new((Arc::clone(supervisor.journal()), entry)),
+            },
         })
     }
 
