@@ -205,6 +205,10 @@ impl Drop for Remnant {
             }
         };
         enter(&parts, State::Stopping);
+        // At once, for this program may end before a thread of its does anything.
+        if let Some(Err(error)) = parts.processes.as_ref().map(|processes| processes.kill()) {
+            tracing::warn!(%error, id = parts.id, "cannot kill a dropped instance");
+        }
         let clear = move || match parts.clear(parts.end()) {
             Ok(true) => {
                 let stopped = Stopped {

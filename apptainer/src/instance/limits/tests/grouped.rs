@@ -57,7 +57,7 @@ impl Drop for Cleared {
 }
 
 /// Ends all, and checks that nothing is left.
-fn end(enclosure: Enclosure, shell: Shell) {
+fn end(enclosure: &Enclosure, shell: Shell) {
     let record = enclosure.record();
     record.clear().unwrap();
     drop(shell);
@@ -85,7 +85,7 @@ async fn what_the_kernel_kills_for_want_of_memory_is_named() {
     let stats = enclosure.stats(&shell.processes()).await.unwrap();
     assert_eq!(stats.memory.oom_kills, Some(2));
     assert_eq!(stats.memory.limit, Some(40 << 20));
-    end(enclosure, shell);
+    end(&enclosure, shell);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn more_than_its_cpu_time_is_held_back() {
     })
     .await
     .unwrap();
-    end(enclosure, shell);
+    end(&enclosure, shell);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn more_processes_are_refused_and_those_before_do_not_count() {
     assert_eq!(shell.line(), "three");
     let refusal = shell.line();
     assert!(refusal.contains("fork"), "{refusal}");
-    end(enclosure, shell);
+    end(&enclosure, shell);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn what_is_frozen_stands_still_until_it_goes_on_or_is_killed() {
     later.resume(&processes).await.unwrap();
     wait_for(|| (ticks(busy) > before).then_some(()));
     later.pause(&processes).await.unwrap();
-    end(enclosure, shell);
+    end(&enclosure, shell);
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_group_and_its_processes_count_much_the_same() {
     assert!(other > one / 2, "{one:?} {other:?}");
     assert_eq!(of_group.pids.current, of_processes.pids.current);
     assert_eq!(of_group.processes, of_processes.processes);
-    end(enclosure, shell);
+    end(&enclosure, shell);
 }
 
 #[tokio::test]
