@@ -25,6 +25,7 @@ mod limits;
 mod logs;
 mod lying_registry;
 mod output;
+mod pool;
 mod registry_trouble;
 mod resolve;
 mod signature;

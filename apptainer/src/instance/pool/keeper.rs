@@ -66,10 +66,7 @@ impl Keeper {
     /// Until it is closed, and nothing of it is left.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        loop {
-            let Some(wake) = self.see_to_all() else {
-                break;
-            };
+        while let ControlFlow::Continue(wake) = self.see_to_all() {
             let due = async {
                 match wake {
                     Some(wake) => sleep_until(wake).await,
@@ -98,9 +95,9 @@ impl Keeper {
         }
     }
 
-    /// Begins whatever is to be done, and says when to look again, if that is known; `None` when
-    /// it is over.
-    fn see_to_all(&mut self) -> Option<Option<Instant>> {
+    /// Begins whatever is to be done, and says when to look again, if nothing happens before.
+    /// Breaks off when nothing is left.
+    fn see_to_all(&mut self) -> ControlFlow<(), Option<Instant>> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         state.sweep();
@@ -109,7 +106,7 @@ impl Keeper {
             self.see_to(&mut state, returned);
         }
         if state.is_closed {
-            return self.end(&mut state).is_continue().then_some(None);
+            return self.end(&mut state).map_continue(|()| None);
         }
         if state.idle.len() >= shared.settings.size.min
             && let Some(opening) = self.opening.take()
@@ -119,7 +116,7 @@ impl Keeper {
         }
         let expires = self.stop_surplus(&mut state);
         let retry = self.start_missing(&mut state);
-        Some([expires, retry].into_iter().flatten().min())
+        ControlFlow::Continue([expires, retry].into_iter().flatten().min())
     }
 
     /// Ends all that may be; breaks off when nothing is left.
@@ -151,10 +148,11 @@ impl Keeper {
         while size.surplus(state.idle.len()) > 0
             && let Some(oldest) = state.idle.pop_front()
         {
-            let expires = oldest.since + limit;
-            if expires > now {
+            // None is so far away that it never comes.
+            let expires = oldest.since.checked_add(limit);
+            if expires.is_none_or(|expires| expires > now) {
                 state.idle.push_front(oldest);
-                return Some(expires);
+                return expires;
             }
             self.stop(state, oldest.member.service, None);
         }
@@ -163,7 +161,7 @@ impl Keeper {
 
     /// Starts what is missing; says when that is to be tried again.
     fn start_missing(&mut self, state: &mut State) -> Option<Instant> {
-        let missing = self.shared.settings.size.to_start(&state.counts());
+        let missing = self.shared.settings.size.missing(&state.counts());
         if missing == 0 {
             return None;
         }
@@ -186,7 +184,7 @@ impl Keeper {
         self.next_number += 1;
         state.starting += 1;
         self.jobs
-            .spawn(async move { Outcome::Started(start.run().await) });
+            .spawn(async move { Outcome::Started(Box::pin(start.run()).await) });
     }
 
     fn stop(&mut self, state: &mut State, service: Service, done: Option<Done>) {

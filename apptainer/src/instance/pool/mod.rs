@@ -38,7 +38,7 @@ pub use stats::PoolStats;
 ///
 /// let sandbox = pool.check_out().await?;
 /// let output = sandbox.command("python3")?.args(["-c", "print(6 * 7)"]).output().await?;
-/// assert_eq!(output.stdout, b"42\n");
+/// assert_eq!(&output.stdout[..], b"42\n");
 /// // It goes back, and the next to come gets another.
 /// drop(sandbox);
 ///
@@ -130,13 +130,12 @@ impl Pool {
     /// Dropping the future leaves it shut down.
     pub async fn drain(&self, limit: Duration) -> Result<(), PoolError> {
         self.shared().close(false);
-        match tokio::time::timeout(limit, self.reached(Progress::Over)).await {
-            Ok(over) => over,
-            Err(_) => {
-                self.shared().close(true);
-                self.reached(Progress::Over).await
-            }
+        let over = self.reached(Progress::Over);
+        if let Ok(over) = tokio::time::timeout(limit, over).await {
+            return over;
         }
+        self.shared().close(true);
+        self.reached(Progress::Over).await
     }
 
     /// Waits until it has been shut down as far as this.

@@ -41,6 +41,13 @@ struct Known {
     is_keeper: bool,
 }
 
+/// What runs in it now.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    parent: Pid,
+    started: u64,
+}
+
 /// How long what was killed may take to end.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -87,56 +94,51 @@ impl Original {
 
     /// Those of these that are neither of it, nor below its payload.
     fn others(&self, inhabitants: Vec<Member>) -> Vec<Member> {
-        let by_pid: HashMap<Pid, Process> = inhabitants
-            .iter()
-            .map(|member| (member.process.pid, member.process.clone()))
-            .collect();
+        let all = inhabitants.iter().map(|member| {
+            let Process {
+                pid,
+                parent,
+                started,
+                ..
+            } = member.process;
+            (pid, Seen { parent, started })
+        });
+        let all: HashMap<Pid, Seen> = all.collect();
         let mut others = inhabitants;
         others.retain(|member| {
-            member.process.state != State::Zombie && !self.has(&member.process, &by_pid)
+            member.process.state != State::Zombie && !self.has(member.process.pid, &all)
         });
         others
     }
 
-    fn has(&self, process: &Process, all: &HashMap<Pid, Process>) -> bool {
-        if self.known(process).is_some() {
+    fn has(&self, pid: Pid, all: &HashMap<Pid, Seen>) -> bool {
+        if self.known(pid, all).is_some() {
             return true;
         }
-        let mut above = all.get(&process.parent);
+        let parent = |pid| all.get(&pid).map(|seen: &Seen| seen.parent);
+        let mut above = parent(pid);
         // As many steps as there are processes: a table that is read in passing may have circles.
         for _ in 0..all.len() {
-            let Some(parent) = above else {
+            let Some(pid) = above else {
                 return false;
             };
-            if let Some(known) = self.known(parent) {
+            if let Some(known) = self.known(pid, all) {
                 return !known.is_keeper;
             }
-            above = all.get(&parent.parent);
+            above = parent(pid);
         }
         false
     }
 
-    fn known(&self, process: &Process) -> Option<&Known> {
-        let known = self.0.get(&process.pid);
-        known.filter(|known| known.started == process.started)
+    fn known(&self, pid: Pid, all: &HashMap<Pid, Seen>) -> Option<&Known> {
+        let started = all.get(&pid)?.started;
+        self.0.get(&pid).filter(|known| known.started == started)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn process(pid: Pid, parent: Pid, started: u64) -> Process {
-        Process {
-            pid,
-            parent,
-            started,
-            name: "sh".into(),
-            state: State::Sleeping,
-            group: pid,
-            session: pid,
-        }
-    }
 
     #[test]
     fn what_the_payload_has_started_is_of_it_and_what_a_command_has_is_not() {
@@ -147,26 +149,22 @@ mod tests {
             (3, known(3, false)),
         ];
         let original = Original(known.into());
-        let payload = [
-            process(1, 0, 1),
-            process(2, 1, 2),
-            process(3, 2, 3),
-            process(4, 3, 4),
-            process(5, 4, 5),
-        ];
-        let others = [
-            process(6, 2, 6),
-            process(7, 6, 7),
-            // Detached from a command.
-            process(8, 1, 8),
-            // By `apptainer exec`.
-            process(9, 1000, 9),
-        ];
-        let all = payload.iter().chain(&others);
-        let all: HashMap<_, _> = all.map(|one| (one.pid, one.clone())).collect();
-        assert!(payload.iter().all(|process| original.has(process, &all)));
-        assert!(!others.iter().any(|process| original.has(process, &all)));
-        // One of its pids that has passed to another.
-        assert!(!original.has(&process(3, 2, 10), &all));
+        let payload = [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)];
+        // A command and what it has started, what was detached from one, an `apptainer exec`.
+        let others = [(6, 2), (7, 6), (8, 1), (9, 1000)];
+        let all = payload.iter().chain(&others).map(|(pid, parent)| {
+            let started = u64::try_from(*pid).unwrap();
+            let parent = *parent;
+            (*pid, Seen { parent, started })
+        });
+        let mut all: HashMap<_, _> = all.collect();
+        assert!(payload.iter().all(|(pid, _)| original.has(*pid, &all)));
+        assert!(!others.iter().any(|(pid, _)| original.has(*pid, &all)));
+        // Its pid has passed to another.
+        let parent = 2;
+        let started = 10;
+        all.insert(3, Seen { parent, started });
+        assert!(!original.has(3, &all));
+        assert!(!original.has(5, &all));
     }
 }

@@ -59,8 +59,8 @@ impl PoolSize {
     }
 
     /// How many more are to be started now.
-    pub(super) fn to_start(&self, counts: &Counts) -> usize {
-        let wanted = self.min + counts.waiting;
+    pub(super) fn missing(&self, counts: &Counts) -> usize {
+        let wanted = self.min.saturating_add(counts.waiting);
         let coming = counts.idle + counts.starting + counts.resetting;
         let room = self.max.saturating_sub(counts.total());
         let turns = self.concurrency.saturating_sub(counts.starting);
@@ -143,16 +143,16 @@ mod tests {
     fn what_is_kept_ready_is_started_a_few_at_a_time() {
         let size = PoolSize::new(6, 8).concurrency(4);
         let counts = Counts::default();
-        assert_eq!(size.to_start(&counts), 4);
+        assert_eq!(size.missing(&counts), 4);
         let starting = Counts {
             starting: 3,
             ..counts
         };
-        assert_eq!(size.to_start(&starting), 1);
+        assert_eq!(size.missing(&starting), 1);
         let nearly = Counts { idle: 5, ..counts };
-        assert_eq!(size.to_start(&nearly), 1);
+        assert_eq!(size.missing(&nearly), 1);
         let ready = Counts { idle: 6, ..counts };
-        assert_eq!(size.to_start(&ready), 0);
+        assert_eq!(size.missing(&ready), 0);
     }
 
     #[test]
@@ -163,12 +163,12 @@ mod tests {
             waiting: 2,
             ..Counts::default()
         };
-        assert_eq!(size.to_start(&counts), 3);
+        assert_eq!(size.missing(&counts), 3);
         let coming = Counts {
             resetting: 2,
             ..counts
         };
-        assert_eq!(size.to_start(&coming), 1);
+        assert_eq!(size.missing(&coming), 1);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
             waiting: 9,
             ..Counts::default()
         };
-        assert_eq!(size.to_start(&counts), 1);
+        assert_eq!(size.missing(&counts), 1);
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         ) {
             let counts = Counts { idle, in_use, starting, resetting, stopping, waiting };
             let size = PoolSize::new(min, max).concurrency(concurrency);
-            let started = size.to_start(&counts);
+            let started = size.missing(&counts);
             prop_assert!(started == 0 || counts.total() + started <= max);
             prop_assert!(started == 0 || starting + started <= concurrency);
             let is_content = idle + starting + resetting + started >= min + waiting;

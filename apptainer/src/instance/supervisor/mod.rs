@@ -180,7 +180,7 @@ impl Supervisor {
     pub(super) async fn start_planned(&self, plan: &Plan) -> Result<Service, InstanceError> {
         let permit = self.inner.permits.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
-        self.start_plan(plan).await
+        Box::pin(self.start_plan(plan)).await
     }
 
     /// The instances that are watched, by name.
