@@ -260,14 +260,15 @@ impl Starting<'_> {
         const PAUSE: Duration = Duration::from_millis(1);
         let io_error = self.io_error();
         loop {
+            // Apptainer ends when it has noted them: what is not there by then has ended.
+            let exit = process.try_wait().map_err(&io_error)?;
             // One that is malformed is being written.
             if let Ok(Some(record)) = self.records.read(&self.plan.name)
                 && let Some(processes) = Processes::of(&record).map_err(&io_error)?
             {
                 return Ok(processes);
             }
-            let exit = process.try_wait().map_err(&io_error)?;
-            if exit.is_some_and(|exit| !exit.success()) {
+            if exit.is_some() {
                 return Err(self.ended_at_once());
             }
             if Instant::now() >= self.deadline {
