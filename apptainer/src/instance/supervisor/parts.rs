@@ -59,19 +59,18 @@ impl Parts {
     pub(super) async fn judge(&self, record: &Path) -> Lost {
         /// How long what ends together may take.
         const MOMENT: Duration = Duration::from_millis(100);
-        if tokio::time::timeout(MOMENT, self.first.wait())
-            .await
-            .is_ok()
-        {
-            let _ = tokio::time::timeout(CLEAN_UP, self.master.wait()).await;
-            // A master that lives removes the record in the end.
-            return if record.exists() {
-                Lost::Master
-            } else {
-                Lost::Container
+        let first = tokio::time::timeout(MOMENT, self.first.wait()).await;
+        if first.is_ok() {
+            let master = tokio::time::timeout(CLEAN_UP, self.master.wait()).await;
+            // A master that lives ends what serves its files, and removes the record, in the end.
+            // That is removed by whoever starts another, too, when its master was killed.
+            let is_cleared = !record.exists() && self.servers.iter().all(has_ended);
+            return match master {
+                Ok(_) if !is_cleared => Lost::Master,
+                _ => Lost::Container,
             };
         }
-        if self.master.pidfd().has_ended().unwrap_or(false) {
+        if has_ended(&self.master) {
             Lost::Master
         } else if self.has_lost_server() {
             Lost::FileSystem
@@ -107,7 +106,10 @@ impl Parts {
     }
 
     fn has_lost_server(&self) -> bool {
-        let mut servers = self.servers.iter();
-        servers.any(|server| server.pidfd().has_ended().unwrap_or(false))
+        self.servers.iter().any(has_ended)
     }
+}
+
+fn has_ended(process: &Ended) -> bool {
+    process.pidfd().has_ended().unwrap_or(false)
 }

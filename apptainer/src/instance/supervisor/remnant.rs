@@ -195,10 +195,16 @@ impl Parts {
 
 impl Drop for Remnant {
     fn drop(&mut self) {
-        // What somebody else started goes on.
-        let Some(mut parts) = self.parts.take().filter(|parts| parts.own.is_some()) else {
+        let Some(mut parts) = self.parts.take() else {
             return;
         };
+        if parts.own.is_none() {
+            // What somebody else started goes on, and nobody tells of it.
+            if let Some(chronicle) = &parts.chronicle {
+                chronicle.close();
+            }
+            return;
+        }
         let enter = |parts: &Parts, state| {
             if let Some(chronicle) = &parts.chronicle {
                 chronicle.enter(state);

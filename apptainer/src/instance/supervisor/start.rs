@@ -200,6 +200,8 @@ impl Starting<'_> {
     /// Starts the container with its agent. What has been started when this fails is left to
     /// [`clear`](Self::clear).
     async fn start(&mut self) -> Result<(Processes, Link), InstanceError> {
+        /// Within this an agent that runs has said so.
+        const MOMENT: Duration = Duration::from_millis(100);
         let io_error = self.io_error();
         // Noted before there is anything to find.
         self.note()?;
@@ -231,9 +233,13 @@ impl Starting<'_> {
                     return Err(self.failure(program, argv, exit, &stderr));
                 }
                 // It may have begun just now.
-                match tokio::time::timeout_at(self.deadline, link).await {
-                    Ok(link) => link?,
-                    Err(_) => return Err(self.ended_at_once()),
+                loop {
+                    match tokio::time::timeout(MOMENT, &mut link).await {
+                        Ok(link) => break link?,
+                        Err(_) if Instant::now() >= self.deadline => return Err(self.timed_out()),
+                        Err(_) if self.runs_something().map_err(&io_error)? => {}
+                        Err(_) => return Err(self.ended_at_once()),
+                    }
                 }
             }
             () = tokio::time::sleep_until(self.deadline) => return Err(self.timed_out()),
@@ -255,20 +261,30 @@ impl Starting<'_> {
         }
     }
 
+    /// Whether anything runs in the container that Apptainer has started.
+    fn runs_something(&self) -> io::Result<bool> {
+        let Ok(Some(record)) = self.records.read(&self.plan.name) else {
+            return Ok(false);
+        };
+        let main = Processes::of(&record)?.map(|processes| processes.main_ended());
+        Ok(main.transpose()?.flatten().is_some())
+    }
+
     /// The processes of the instance, once Apptainer has noted them: it does so a moment after
     /// the first has begun.
     async fn processes(&self, process: &mut Running) -> Result<Processes, InstanceError> {
         const PAUSE: Duration = Duration::from_millis(1);
         let io_error = self.io_error();
         loop {
+            // Apptainer ends when it has noted them: what is not there by then has ended.
+            let exit = process.try_wait().map_err(&io_error)?;
             // One that is malformed is being written.
             if let Ok(Some(record)) = self.records.read(&self.plan.name)
                 && let Some(processes) = Processes::of(&record).map_err(&io_error)?
             {
                 return Ok(processes);
             }
-            let exit = process.try_wait().map_err(&io_error)?;
-            if exit.is_some_and(|exit| !exit.success()) {
+            if exit.is_some() {
                 return Err(self.ended_at_once());
             }
             if Instant::now() >= self.deadline {
@@ -291,7 +307,27 @@ impl Starting<'_> {
             let noted = servers.iter().map(|server| &server.process);
             let noted = noted.map(|process| (process.pid, process.started));
             let noted = noted.collect();
-            let payload = self.payload(&link).await?;
+            // What serves the container's file system has the agent's socket, so that the link
+            // does not tell.
+            let [first, _] = processes.both_ended().map_err(&io_error)?;
+            let ended = link.ended().map_err(&io_error)?;
+            let agent_ended = async {
+                match &ended {
+                    Some(agent) => agent.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let is_gone = async {
+                tokio::select! {
+                    ended = first.wait() => ended,
+                    ended = agent_ended => ended,
+                }
+            };
+            let payload = tokio::select! {
+                payload = self.payload(&link) => Some(payload?),
+                _ = is_gone => None,
+            };
+            let payload = payload.ok_or_else(|| self.ended_at_once())?;
             self.entry.started = Some(Started {
                 agent,
                 servers: noted,

@@ -276,9 +276,10 @@ impl Watch {
         self.exit = exit;
         self.payload = Payload::Nothing;
         let is_well = exit.is_some_and(Exit::success);
-        // It may have ended because its files were gone, and have been seen to first.
+        // It may have ended because its files were gone, or with all else, and have been seen to
+        // first.
         if !is_well && self.parts.loses_server().await {
-            return Some(Cause::Lost(Lost::FileSystem));
+            return Some(self.judge().await);
         }
         if exit == Some(Exit::Signal(Signal::KILL)) {
             let event = tokio::time::timeout(MOMENT, self.watched.enclosure.next_event()).await;

@@ -77,7 +77,7 @@ fn parts(kind: &str, programs: &[Pid]) -> Vec<Part> {
         let starting = starting.filter_map(|process| Some((process, named_in(process)?)));
         // Apptainer, and what that has started by then, but for the master.
         let all = starting.flat_map(|(process, instance)| {
-            let more = below(process.pid).filter(|child| master_of(child).is_none());
+            let more = below(process.pid).filter(|child| child.session != child.pid);
             let parts = [process].into_iter().chain(more);
             parts.map(move |process| Part {
                 process: process.clone(),
@@ -89,6 +89,10 @@ fn parts(kind: &str, programs: &[Pid]) -> Vec<Part> {
     let is_fuse = |process: &&Process| process.name.contains("fuse");
     let mut parts = Vec::new();
     for master in &all {
+        // Its parent has the same title while that waits.
+        if master.session != master.pid {
+            continue;
+        }
         let Some(instance) = master_of(master) else {
             continue;
         };

@@ -68,7 +68,8 @@ async fn chaos(cycles: u64, seed: u64) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // What nobody watches is taken away, and what others watch is not.
-        if killer.kill_something(&mut dice, &mut workers) && dice.below(3) == 0 {
+        let is_quiet = workers.have_opened();
+        if killer.kill_something(&mut dice, &mut workers) && is_quiet && dice.below(3) == 0 {
             workers.hear_of(world.client().reap().await);
         }
         workers.restart(&mut dice);

@@ -29,6 +29,8 @@ pub(super) struct Workers {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) cycles: u64,
+    /// How many programs had opened their supervisors.
+    opened: usize,
     /// How often each thing was done.
     pub(super) done: BTreeMap<String, usize>,
     pub(super) failures: Vec<String>,
@@ -96,6 +98,11 @@ impl Workers {
 
     pub(super) fn cycles(&self) -> u64 {
         self.said.lock().unwrap().cycles
+    }
+
+    /// Whether all have their supervisors: whoever reaps keeps one from being opened meanwhile.
+    pub(super) fn have_opened(&self) -> bool {
+        self.said.lock().unwrap().opened == self.readers.len()
     }
 
     pub(super) fn fail(&self, failure: String) {
@@ -183,7 +190,9 @@ impl Workers {
 
 impl Said {
     fn hear(&mut self, line: &str) {
-        if let Some(done) = line.strip_prefix("did ") {
+        if line.ends_with("did recovery") {
+            self.opened += 1;
+        } else if let Some(done) = line.strip_prefix("did ") {
             self.cycles += 1;
             *self.done.entry(done.to_owned()).or_default() += 1;
         } else if line.starts_with("failed ") {

@@ -20,7 +20,7 @@ const THEN: &str = "APPTAINER_TESTS_THEN";
 pub(super) enum Then {
     Nothing,
     Pause,
-    /// Runs `sleep` with this word in it.
+    /// Runs `sleep` with this mark in it.
     Sleep(String),
 }
 
@@ -36,7 +36,7 @@ impl Program {
         let then = match then {
             Then::Nothing => "nothing",
             Then::Pause => "pause",
-            Then::Sleep(word) => word,
+            Then::Sleep(mark) => mark,
         };
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["supervisor::program::supervise", "--exact", "--ignored"])
@@ -104,9 +104,9 @@ async fn supervise() {
         match variable(THEN).as_str() {
             "nothing" => {}
             "pause" => drop(service.pause().await.unwrap()),
-            word => {
+            mark => {
                 let mut command = service.command("sleep").unwrap();
-                children.push(command.arg(word).spawn().await.unwrap());
+                children.push(command.arg(mark).spawn().await.unwrap());
             }
         }
     }
