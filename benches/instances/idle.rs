@@ -40,7 +40,7 @@ pub(crate) async fn all() -> Vec<Row> {
     let rate = rate(MANY - FEW, begin);
     let many = Taken::settled().await;
 
-    let mut rows = taken([none, few, many]);
+    let mut rows = taken(&[none, few, many]);
     rows.push(program("the last 150, started 16 at once", "/s", rate));
     rows.extend(instances(&supervisor));
     supervisor.shut_down().await.expect("they stop");
@@ -75,10 +75,10 @@ impl Taken {
     }
 }
 
-fn taken(taken: [Taken; 3]) -> Vec<Row> {
+fn taken(taken: &[Taken; 3]) -> Vec<Row> {
     let mut rows = Vec::new();
-    let [none, ..] = &taken;
-    for (count, taken) in ["0", "50", "200"].into_iter().zip(&taken) {
+    let [none, ..] = taken;
+    for (count, taken) in ["0", "50", "200"].into_iter().zip(taken) {
         let name = |what| format!("{count} instances: {what}");
         rows.push(program(&name("resident"), "KiB", taken.memory.rss));
         rows.push(program(&name("descriptors"), "", taken.descriptors));
@@ -86,7 +86,7 @@ fn taken(taken: [Taken; 3]) -> Vec<Row> {
         rows.push(time.at_most(none.spent.time + MORE_US));
         rows.push(program(&name("waits in 10 s"), "", taken.spent.waits));
     }
-    let [_, few, many] = &taken;
+    let [_, few, many] = taken;
     let count = u32::try_from(MANY - FEW).expect("they are few");
     let each = |many: f64, few: f64| (many - few) / f64::from(count);
     let resident = each(many.memory.rss, few.memory.rss);

@@ -18,7 +18,7 @@ const STOP: f64 = 150.0;
 /// How one is started.
 enum Way {
     ByHand(PathBuf),
-    Ours(Spec),
+    Ours(Box<Spec>),
 }
 
 struct Subject {
@@ -29,7 +29,6 @@ struct Subject {
 }
 
 pub(crate) async fn all(rounds: usize) -> Vec<Row> {
-    const WARM_UP: usize = 1;
     let place = Place::new().await;
     let supervisor = place.supervisor(1).await;
     let (empty, sleeping) = (fixtures::busybox_sif(), place.sleeping_image());
@@ -37,7 +36,7 @@ pub(crate) async fn all(rounds: usize) -> Vec<Row> {
         spec(&empty),
         spec(&sleeping).payload(Payload::Start(Vec::new())),
     ];
-    let [ours_empty, ours_sleeping] = ours.map(Way::Ours);
+    let [ours_empty, ours_sleeping] = ours.map(|spec| Way::Ours(Box::new(spec)));
     let mut subjects = [
         ("no payload", Way::ByHand(empty)),
         ("no payload", ours_empty),
@@ -51,14 +50,15 @@ pub(crate) async fn all(rounds: usize) -> Vec<Row> {
         stopped: Vec::new(),
     });
     let count = subjects.len();
-    for round in 0..rounds + WARM_UP {
+    // The first is to warm up.
+    for round in 0..=rounds {
         for step in 0..count {
             let subject = &mut subjects[(round + step) % count];
             let [started, stopped] = match &subject.way {
                 Way::ByHand(image) => by_hand(&place, text(image)),
                 Way::Ours(spec) => ours_once(&supervisor, spec).await,
             };
-            if round >= WARM_UP {
+            if round > 0 {
                 subject.started.push(started);
                 subject.stopped.push(stopped);
             }

@@ -267,7 +267,7 @@ fn ports_have_names_of_their_own() {
     let host = Empty::new();
     let twice = spec().port(port("a")).port(port("a"));
     host.finds(&twice, "ports[1].name", "rename");
-    host.finds(&spec().port(port("")), "ports[0].name", "empty");
+    host.finds(&spec().port(port("")), "ports[0].name", "letters");
 }
 
 #[test]
