@@ -23,6 +23,7 @@ use super::room::Room;
 use super::service::Service;
 use super::watch::Watch;
 use super::watched::{Up, Watched};
+use crate::Rootfs;
 use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::error::ApptainerFailure;
@@ -62,7 +63,7 @@ impl Supervisor {
         let deadline = Instant::now() + plan.spec.deadline();
         let mut attempt = 1;
         loop {
-            let result = self.try_start(plan, deadline).await;
+            let result = Box::pin(self.try_start(plan, deadline)).await;
             match &result {
                 Err(InstanceError::Apptainer { failure, .. })
                     if attempt < ATTEMPTS && will_pass(failure) =>
@@ -302,6 +303,10 @@ impl Starting<'_> {
             self.adopt(&processes)?;
             let agent = super::agent(&link).map_err(&io_error)?;
             let servers = processes.servers().map_err(&io_error)?;
+            if servers.is_empty() && self.plan.image.rootfs() == Rootfs::Fuse {
+                // What serves its files has ended, and nothing would tell of that any more.
+                return Err(self.ended_at_once());
+            }
             let noted = servers.iter().map(|server| &server.process);
             let noted = noted.map(|process| (process.pid, process.started));
             let noted = noted.collect();
