@@ -23,7 +23,6 @@ use super::room::Room;
 use super::service::Service;
 use super::watch::Watch;
 use super::watched::{Up, Watched};
-use crate::OverlayLayer;
 use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::error::ApptainerFailure;
@@ -37,6 +36,7 @@ use crate::instance::remains::Remains;
 use crate::instance::start::{length, log_since};
 use crate::instance::{InstanceError, logs};
 use crate::process::{OnDrop, Running, read_available};
+use crate::{OverlayLayer, Rootfs};
 
 /// How often an instance is started whose file system was not served in time.
 const ATTEMPTS: u32 = 3;
@@ -304,6 +304,10 @@ impl Starting<'_> {
             self.adopt(&processes)?;
             let agent = super::agent(&link).map_err(&io_error)?;
             let servers = processes.servers().map_err(&io_error)?;
+            if servers.is_empty() && self.plan.image.rootfs() == Rootfs::Fuse {
+                // What serves its files has ended, and nothing would tell of that any more.
+                return Err(self.ended_at_once());
+            }
             let noted = servers.iter().map(|server| &server.process);
             let noted = noted.map(|process| (process.pid, process.started));
             let noted = noted.collect();
