@@ -104,8 +104,12 @@ impl Room {
         let deadline = Instant::now() + limit;
         loop {
             let members = self.members()?;
-            for member in &members {
-                member.pidfd.signal(Signal::KILL)?;
+            // First of all they stand still: a master whose starting `apptainer` has gone sends its
+            // signal to whoever has become its parent, which may be this program.
+            for signal in [Signal::STOP, Signal::KILL] {
+                for member in &members {
+                    member.pidfd.signal(signal)?;
+                }
             }
             if members.is_empty() && !self.is_alive()? {
                 return Ok(true);

@@ -36,7 +36,7 @@ impl Program {
         let then = match then {
             Then::Nothing => "nothing",
             Then::Pause => "pause",
-            Then::Sleep(mark) => mark,
+            Then::Sleep(tag) => tag,
         };
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["supervisor::program::supervise", "--exact", "--ignored"])

@@ -42,11 +42,11 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The processes that have a mark in their command line, but for zombies.
-fn with_word(mark: &str) -> Vec<Pid> {
+/// The processes that have a word in their command line, but for zombies.
+fn with_word(tag: &str) -> Vec<Pid> {
     let has_word = |process: &Process| {
         let words = Process::command_line(process.pid).unwrap();
-        words.is_some_and(|words| words.iter().any(|other| other == mark.as_bytes()))
+        words.is_some_and(|words| words.iter().any(|other| other == tag.as_bytes()))
     };
     let mut all = Process::all().unwrap();
     all.retain(|process| process.state != apptainer::sys::process::State::Zombie);
@@ -54,7 +54,7 @@ fn with_word(mark: &str) -> Vec<Pid> {
     found.map(|process| process.pid).collect()
 }
 
-fn mark() -> String {
+fn tag() -> String {
     format!("8{}", std::process::id())
 }
 
@@ -104,14 +104,14 @@ async fn what_ran_is_found_again_and_obeys() {
 }
 
 /// One that ends with 5 when a file is there.
-fn ends_later(world: &World, mark: &str) -> Spec {
+fn ends_later(world: &World, tag: &str) -> Spec {
     let script = "until [ -e /data/go ]; do sleep 0.01; done; exit 5";
     let folder = world.folder().join("data");
     std::fs::create_dir(&folder).unwrap();
     world
         .spec()
         .bind(folder, "/data")
-        .command(["sh", "-c", script, mark])
+        .command(["sh", "-c", script, tag])
 }
 
 fn go(folder: &Path) {
@@ -137,12 +137,12 @@ async fn how_a_payload_ends_later_is_known() {
 #[tokio::test]
 async fn how_a_payload_ended_while_nobody_watched_is_known() {
     let world = World::new().await;
-    let mark = mark();
-    let spec = ends_later(&world, &mark);
+    let tag = tag();
+    let spec = ends_later(&world, &tag);
     Program::running(&world, "test", &[spec], &Then::Nothing).kill();
-    assert_eq!(with_word(&mark).len(), 1);
+    assert_eq!(with_word(&tag).len(), 1);
     go(world.folder());
-    until("it has ended", || with_word(&mark).is_empty()).await;
+    until("it has ended", || with_word(&tag).is_empty()).await;
     // It has had the time to be gone by itself, if it could.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let supervisor = opened(&world, Recovery::Reattach).await;
@@ -157,12 +157,12 @@ async fn how_a_payload_ended_while_nobody_watched_is_known() {
 #[tokio::test]
 async fn what_is_to_be_reaped_is_gone_when_the_next_is_there() {
     let world = World::new().await;
-    let mark = mark();
-    let specs = ["one", "two"].map(|name| world.spec().name(name).command(["sleep", &mark]));
+    let tag = tag();
+    let specs = ["one", "two"].map(|name| world.spec().name(name).command(["sleep", &tag]));
     Program::running(&world, "test", &specs, &Then::Nothing).kill();
-    assert_eq!(with_word(&mark).len(), 2);
+    assert_eq!(with_word(&tag).len(), 2);
     let supervisor = opened(&world, Recovery::Reap).await;
-    assert!(with_word(&mark).is_empty());
+    assert!(with_word(&tag).is_empty());
     assert!(supervisor.services().is_empty());
     assert!(world.client().instances().await.unwrap().is_empty());
     drop(supervisor);
@@ -339,12 +339,12 @@ async fn what_died_while_nobody_watched_is_cleared() {
 #[tokio::test]
 async fn a_command_ends_with_the_program_that_ran_it() {
     let world = World::new().await;
-    let mark = mark();
+    let tag = tag();
     let spec = world.spec().name("one").command(WAIT);
-    let program = Program::running(&world, "test", &[spec], &Then::Sleep(mark.clone()));
-    assert_eq!(with_word(&mark).len(), 1);
+    let program = Program::running(&world, "test", &[spec], &Then::Sleep(tag.clone()));
+    assert_eq!(with_word(&tag).len(), 1);
     program.kill();
-    until("the command has ended", || with_word(&mark).is_empty()).await;
+    until("the command has ended", || with_word(&tag).is_empty()).await;
     let supervisor = opened(&world, Recovery::Reattach).await;
     let service = supervisor.service("one").unwrap();
     assert_eq!(service.state(), State::Ready);
