@@ -92,6 +92,9 @@ impl Command {
             mechanism: Mechanism::Agent,
             needs,
         };
+        if let Way::Slot(slot) = &self.way {
+            slot.check()?;
+        }
         let reached = match (&self.way, self.mechanism) {
             (Way::Link(_), Some(Mechanism::Cli)) => {
                 return Err(ExecError::Unavailable {

@@ -9,7 +9,7 @@
 //!    any of them   --> Lost(why)
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,8 +63,6 @@ pub enum Lost {
     Agent,
     /// The program that serves its file system ended.
     FileSystem,
-    /// It was gone when it was looked for again: it ended while nobody watched.
-    Unwatched,
 }
 
 impl State {
@@ -116,7 +114,6 @@ impl fmt::Display for Lost {
             Self::Container => "the container's first process was killed",
             Self::Agent => "the agent in the container was killed",
             Self::FileSystem => "the program that serves its file system ended",
-            Self::Unwatched => "it ended while nobody watched",
         })
     }
 }
@@ -179,7 +176,10 @@ struct Inner {
     state: State,
     next: u64,
     kept: VecDeque<Event>,
-    waiting: Vec<Waker>,
+    /// Those who wait, by their numbers.
+    waiting: HashMap<u64, Waker>,
+    /// How many have listened.
+    listeners: u64,
     is_closed: bool,
 }
 
@@ -191,7 +191,8 @@ impl Chronicle {
                 state: State::Starting,
                 next: 0,
                 kept: VecDeque::new(),
-                waiting: Vec::new(),
+                waiting: HashMap::new(),
+                listeners: 0,
                 is_closed: false,
             })),
         };
@@ -230,7 +231,18 @@ impl Chronicle {
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.is_closed = true;
-        inner.waiting.drain(..).for_each(Waker::wake);
+        inner.wake();
+    }
+
+    /// How it is now, and all that comes.
+    pub(super) fn from_now(&self) -> (State, Events) {
+        let mut inner = self.lock();
+        let events = Events {
+            chronicle: self.clone(),
+            next: inner.next,
+            number: inner.listen(),
+        };
+        (inner.state.clone(), events)
     }
 
     /// All that is kept, and all that comes.
@@ -238,11 +250,22 @@ impl Chronicle {
         Events {
             chronicle: self.clone(),
             next: 0,
+            number: self.lock().listen(),
         }
     }
 }
 
 impl Inner {
+    fn wake(&mut self) {
+        self.waiting.drain().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// The number of another who listens.
+    fn listen(&mut self) -> u64 {
+        self.listeners += 1;
+        self.listeners
+    }
+
     fn push(&mut self, kind: EventKind) {
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -253,7 +276,7 @@ impl Inner {
             kind,
         });
         self.next += 1;
-        self.waiting.drain(..).for_each(Waker::wake);
+        self.wake();
     }
 }
 
@@ -266,6 +289,8 @@ impl Inner {
 pub struct Events {
     chronicle: Chronicle,
     next: u64,
+    /// Its number among those who listen.
+    number: u64,
 }
 
 impl Events {
@@ -299,12 +324,14 @@ impl Events {
         if inner.state.is_final() || inner.is_closed {
             return Poll::Ready(None);
         }
-        // One that waited and went has left its waker.
-        inner
-            .waiting
-            .retain(|waker| !waker.will_wake(context.waker()));
-        inner.waiting.push(context.waker().clone());
+        inner.waiting.insert(self.number, context.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.chronicle.lock().waiting.remove(&self.number);
     }
 }
 
@@ -362,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_in_vain_leaves_one_waker() {
+    fn whoever_waits_in_vain_leaves_nothing() {
         let chronicle = Chronicle::begin();
         let mut events = chronicle.events();
         assert!(assert_ready!(task::spawn(events.next()).poll()).is_some());
@@ -371,6 +398,19 @@ mod tests {
             assert_pending!(next.poll());
         }
         assert_eq!(chronicle.lock().waiting.len(), 1);
+        drop((next, events));
+        assert!(chronicle.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_before_is_not_told_to_who_asks_from_now() {
+        let chronicle = Chronicle::begin();
+        chronicle.enter(State::Ready);
+        chronicle.enter(State::Unhealthy);
+        let (now, mut events) = chronicle.from_now();
+        assert_eq!(now, State::Unhealthy);
+        chronicle.enter(stopped());
+        assert_eq!(state(events.next().await), stopped());
     }
 
     #[tokio::test]

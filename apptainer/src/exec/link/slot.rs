@@ -1,5 +1,6 @@
 //! Where a place's link is kept, and made when it is first needed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::launch::launch;
@@ -14,6 +15,8 @@ pub(crate) struct Slot {
     reached: Mutex<Option<Reached>>,
     /// Held by whoever makes the link, so that it is made once.
     making: tokio::sync::Mutex<()>,
+    /// Whether none is made any more: another place may have come to have its name.
+    is_closed: AtomicBool,
 }
 
 /// How commands get to a place.
@@ -31,13 +34,15 @@ impl Slot {
             place: Arc::new(place),
             reached: Mutex::default(),
             making: tokio::sync::Mutex::default(),
+            is_closed: AtomicBool::new(false),
         }
     }
 
-    /// With this link in it.
+    /// With this link in it, and no other ever.
     pub(crate) fn linked(place: Place, link: Link) -> Self {
         let slot = Self::new(place);
         *slot.reached() = Some(Reached::Agent(link.transport));
+        slot.is_closed.store(true, Ordering::Release);
         slot
     }
 
@@ -57,6 +62,7 @@ impl Slot {
         if let Some(reached) = self.known() {
             return Ok(reached);
         }
+        self.check()?;
         let _alone = self.making.lock().await;
         // Somebody else may have made it meanwhile.
         if let Some(reached) = self.known() {
@@ -80,6 +86,14 @@ impl Slot {
         Ok(reached)
     }
 
+    /// Whether there is a way to it, or one could be made.
+    pub(crate) fn check(&self) -> Result<(), LinkError> {
+        if self.is_closed.load(Ordering::Acquire) && self.known().is_none() {
+            return Err(LinkError::Lost);
+        }
+        Ok(())
+    }
+
     /// The way to it, if that is known.
     pub(crate) fn known(&self) -> Option<Reached> {
         match &*self.reached() {
@@ -94,6 +108,12 @@ impl Slot {
             Reached::Agent(transport) => Ok(transport.ping().await?),
             Reached::Cli(_) => Ok(()),
         }
+    }
+
+    /// Forgets its link, and makes no other.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.forget();
     }
 
     /// Forgets a link, which ends when nobody else uses it.

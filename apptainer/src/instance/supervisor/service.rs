@@ -156,9 +156,11 @@ impl Service {
     pub async fn ready(&self) -> Result<(), InstanceError> {
         let is_decided = |state: &State| *state == State::Ready || state.is_final();
         // What it was before does not count.
-        let state = match self.state() {
-            state if is_decided(&state) => state,
-            _ => self.events().wait_for(is_decided).await,
+        let (now, mut events) = self.shared.chronicle.from_now();
+        let state = if is_decided(&now) {
+            now
+        } else {
+            events.wait_for(is_decided).await
         };
         match state {
             State::Ready => Ok(()),

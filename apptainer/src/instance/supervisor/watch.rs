@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use apptainer_sys::process::{Exit, Signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Supervisor;
 use super::halter::Halter;
@@ -39,6 +40,7 @@ pub(super) struct Watch {
     wellness: State,
     exit: Option<Exit>,
     is_out_of_memory: bool,
+    has_too_many: bool,
 }
 
 /// Why an instance is ended, or has ended.
@@ -57,6 +59,10 @@ enum Sign {
     Enclosure(EnclosureEvent),
     Health(Report),
 }
+
+/// How long until it is tried again to end what could not be ended: at first, and at most.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(60);
 
 type Reply<T> = oneshot::Sender<Result<T, InstanceError>>;
 
@@ -110,6 +116,7 @@ impl Watch {
             _keeper: keeper,
             exit: None,
             is_out_of_memory: false,
+            has_too_many: false,
         })
     }
 
@@ -160,40 +167,49 @@ impl Watch {
             return;
         };
         self.chronicle.enter(State::Stopping);
+        let mut pause = SOON;
         loop {
-            // Its logs may go with it.
-            let _ = shared.last_words.set(self.last_words());
-            match self.end(cause).await {
+            match self.end(cause, &mut orders, &mut replies, &shared).await {
                 Ok(state) => {
                     self.chronicle.enter(state);
-                    // Nobody is asked any more, and whoever has asked finds it ended.
+                    // Nobody is asked any more, and whoever has asked finds it ended; and its note
+                    // is given up.
+                    drop(self);
                     drop(orders);
                     return;
                 }
                 Err(error) => {
                     let name = &self.watched.name;
                     tracing::warn!(%error, name, "cannot end an instance");
-                    if self.watched.processes.has_ended().unwrap_or(false) {
+                    let has_ended = self.watched.processes.has_ended().unwrap_or(false);
+                    if has_ended {
                         // What it leaves on disk is noted, for the next to take away.
                         self.chronicle.enter(self.final_state(cause));
-                        answer(&mut replies, error);
+                    }
+                    answer(&mut replies, name, error);
+                    if has_ended {
                         return;
                     }
-                    answer(&mut replies, error);
                 }
             }
-            // Until somebody wants it tried again.
+            // Until somebody wants it tried again, or what it waits for may have passed.
+            let again = tokio::time::sleep(pause);
+            tokio::pin!(again);
             loop {
-                match orders.recv().await {
-                    Some(Order::Stop(_, reply)) => {
-                        replies.push(reply);
-                        break;
+                tokio::select! {
+                    () = &mut again => break,
+                    order = orders.recv() => match order {
+                        Some(Order::Stop(_, reply)) => {
+                            replies.push(reply);
+                            break;
+                        }
+                        Some(Order::Leave) | None => return,
+                        // Whoever asks for something else gets no answer.
+                        Some(_) => {}
                     }
-                    Some(Order::Leave) | None => return,
-                    // Whoever asks for something else gets no answer.
-                    Some(_) => {}
                 }
             }
+            pause = (2 * pause).min(LATER);
         }
     }
 
@@ -294,6 +310,13 @@ impl Watch {
             } => return Some(Cause::Exited),
             _ => self.chronicle.note(EventKind::PayloadEnded { exit }),
         }
+        // Its agent has told, and remembers it no longer.
+        if let Kind::Own { note, .. } = &mut self.watched.kind
+            && let Some(started) = &mut note.1.started
+        {
+            started.payload = None;
+        }
+        self.note().await;
         None
     }
 
@@ -413,7 +436,13 @@ impl Watch {
     }
 
     /// Ends it, and makes sure that nothing is left of it.
-    async fn end(&mut self, cause: Cause) -> Result<State, InstanceError> {
+    async fn end(
+        &mut self,
+        cause: Cause,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        replies: &mut Vec<Reply<()>>,
+        shared: &Shared,
+    ) -> Result<State, InstanceError> {
         let name = self.watched.name.clone();
         let io_error = |source| InstanceError::Io {
             doing: "stop",
@@ -431,25 +460,79 @@ impl Watch {
         }
         if let Cause::Asked(grace) = cause {
             let grace = grace.unwrap_or(self.watched.grace);
-            let signal = self.watched.stop_signal;
-            let asked = self.watched.processes.ask_to_end(signal, grace).await;
-            asked.map_err(io_error)?;
+            if let Err(error) = self.ask_to_end(grace, orders, replies).await {
+                // It is killed next.
+                tracing::warn!(%error, name, "cannot tell an instance to end");
+            }
             self.note_exit().await;
         }
-        // What its commands were asked for is asked no more.
-        self.watched.slot.forget();
+        // What its commands were asked for is asked no more, nor is anybody of its name.
+        self.watched.slot.close();
         let is_gone = self.watched.processes.kill_all().await.map_err(io_error)?;
+        for server in &self.watched.servers {
+            // A master that was killed has left them.
+            server.pidfd.signal(Signal::KILL).map_err(io_error)?;
+        }
+        // Its logs may go with it.
+        let _ = shared.last_words.set(self.last_words());
         let known = match cause {
             Cause::Asked(_) | Cause::Exited if is_gone => Known::Ended,
             _ => Known::Nothing,
         };
         let mut remnant = std::mem::replace(&mut self.watched.remnant, Remnant::nothing());
-        let (cleared, remnant) = blocking(move || (remnant.clear(known), remnant)).await;
+        let (chronicle, state) = (self.chronicle.clone(), self.final_state(cause));
+        let (cleared, remnant) = blocking(move || {
+            let cleared = remnant.clear(known);
+            if matches!(cleared, Ok(true)) {
+                // Whoever waits for this may be gone.
+                chronicle.enter(state);
+            }
+            (cleared, remnant)
+        })
+        .await;
         self.watched.remnant = remnant;
         if !cleared.map_err(io_error)? {
             return Err(InstanceError::StillRunning { name });
         }
         Ok(self.final_state(cause))
+    }
+
+    /// Tells it to end, and waits until it has, for so long, or less if somebody wants that
+    /// meanwhile.
+    async fn ask_to_end(
+        &mut self,
+        grace: Duration,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        replies: &mut Vec<Reply<()>>,
+    ) -> io::Result<()> {
+        let processes = &self.watched.processes;
+        let mut deadline = Instant::now().checked_add(grace);
+        let asked = processes.ask_to_end(self.watched.stop_signal, Duration::MAX);
+        tokio::pin!(asked);
+        loop {
+            let late = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                asked = &mut asked => return asked.map(drop),
+                () = late => return Ok(()),
+                order = orders.recv() => match order {
+                    Some(Order::Stop(grace, reply)) => {
+                        replies.push(reply);
+                        let sooner = grace.and_then(|grace| Instant::now().checked_add(grace));
+                        if let Some(sooner) = sooner {
+                            deadline = Some(deadline.map_or(sooner, |known| known.min(sooner)));
+                        }
+                    }
+                    // Whoever asks for something else gets no answer.
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+            }
+        }
     }
 
     fn last_words(&self) -> String {
@@ -469,7 +552,9 @@ impl Watch {
             Cause::Asked(_) => stopped(true),
             Cause::Exited => stopped(false),
             // The watchdog kills that where nothing else helps.
-            Cause::Lost(Lost::Container) if self.is_out_of_memory => stopped(false),
+            Cause::Lost(Lost::Container) if self.is_out_of_memory || self.has_too_many => {
+                stopped(false)
+            }
             Cause::Lost(lost) => State::Lost(lost),
         }
     }
@@ -499,16 +584,12 @@ impl Watch {
 }
 
 /// Tells all that wait why it cannot be done.
-fn answer(replies: &mut Vec<Reply<()>>, error: InstanceError) {
-    let name = match &error {
-        InstanceError::StillRunning { name } => Some(name.clone()),
-        _ => None,
-    };
+fn answer(replies: &mut Vec<Reply<()>>, name: &str, error: InstanceError) {
     let mut error = Some(error);
     for reply in replies.drain(..) {
-        let name = name.clone().unwrap_or_default();
-        let error = error.take();
-        let error = error.unwrap_or(InstanceError::StillRunning { name });
-        let _ = reply.send(Err(error));
+        let again = || InstanceError::StillRunning {
+            name: name.to_owned(),
+        };
+        let _ = reply.send(Err(error.take().unwrap_or_else(again)));
     }
 }
