@@ -94,6 +94,13 @@ impl Processes {
         main.map(|main| Ended::of(&main.pidfd)).transpose()
     }
 
+    /// Whether a process is the first in the container, or a child of that.
+    pub(super) fn has_first(&self, pid: Pid) -> io::Result<bool> {
+        let process = Process::read(pid)?;
+        let parent = process.map(|process| process.parent);
+        Ok(pid == self.payload_pid || parent == Some(self.payload_pid))
+    }
+
     /// Whether the first process in the container has ended, and its pid may be another's.
     pub(super) fn has_payload_ended(&self) -> io::Result<bool> {
         self.payload.has_ended()

@@ -57,9 +57,12 @@ impl Remains {
         self.clear_logs();
     }
 
-    /// The same for whoever has the lock, of an instance that has ended.
+    /// The same for whoever has the lock.
     pub(super) fn clear_locked(&self) {
-        self.clear_record();
+        // One that cannot be read is what we killed in the middle of writing it.
+        if self.records.read(&self.name).map_or(true, is_over) {
+            self.clear_record();
+        }
         self.clear_logs();
     }
 
@@ -119,16 +122,7 @@ impl Drop for Starting {
         if let Err(error) = self.remains.end() {
             tracing::warn!(%error, name = self.remains.name, "cannot end an instance whose start was cut off");
         }
-        // One that cannot be read is what we killed in the middle of writing it.
-        if self
-            .remains
-            .records
-            .read(&self.remains.name)
-            .map_or(true, is_over)
-        {
-            self.remains.clear_record();
-        }
-        self.remains.clear_logs();
+        self.remains.clear_locked();
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) fn agent_file(folders: [&Path; 2]) -> io::Result<PathBuf> {
         io::Error::new(io::ErrorKind::PermissionDenied, reason)
     })?;
     let path = folder.join(format!("agent-{digest}"));
-    if fs::metadata(&path).is_ok_and(|found| found.len() == program.len() as u64) {
+    // Whoever runs as this user, in a container too, can have changed it.
+    if fs::read(&path).is_ok_and(|found| found == program) {
         return Ok(path);
     }
     let write = |mut file: &File| {

@@ -101,7 +101,7 @@ impl Journal {
             // What was being written when its writer was killed.
             let name = path.file_name().unwrap_or_default();
             if name.as_encoded_bytes().starts_with(b".tmp") {
-                fs::remove_file(&path)?;
+                remove_if_there(&path)?;
             }
         }
         Ok(Some(Self { folder, lock }))
@@ -127,10 +127,7 @@ impl Journal {
 
     /// Strikes out what is no more.
     pub(super) fn strike(&self, id: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove_if_there(&self.path(id))
     }
 
     /// All that is noted. What cannot be read was left by a machine that stopped, and is removed.
@@ -161,6 +158,13 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

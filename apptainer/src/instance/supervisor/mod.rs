@@ -55,6 +55,8 @@ struct Inner {
     runtime: PathBuf,
     permits: Semaphore,
     services: Mutex<HashMap<String, (Service, AbortHandle)>>,
+    /// The names of what was not there any more.
+    lost: Mutex<Vec<String>>,
 }
 
 /// What becomes of the instances that a supervisor of the same name has left behind.
@@ -116,14 +118,15 @@ impl SupervisorBuilder {
 
     /// Opens it, and looks after what its predecessor has left.
     ///
-    /// Dropping the future leaves what has not been looked after yet.
+    /// Dropping the future leaves what it has found as it is.
     pub async fn open(self) -> Result<Supervisor, InstanceError> {
         let recovery = self.recovery;
         let name = self.name.clone();
         let opened = blocking(move || self.open_blocking()).await;
         let supervisor = opened?.ok_or(InstanceError::SupervisorRuns { name })?;
-        supervisor.recover(recovery).await?;
-        Ok(supervisor)
+        // Until this is done, what has been found is left as it is if it goes wrong.
+        let opening = Opening(Some(supervisor));
+        opening.recover(recovery).await
     }
 
     /// `None` where there is one of this name.
@@ -164,6 +167,7 @@ impl SupervisorBuilder {
                 runtime,
                 permits: Semaphore::new(self.concurrency.unwrap_or_else(default_concurrency)),
                 services: Mutex::default(),
+                lost: Mutex::default(),
             }),
         }))
     }
@@ -212,12 +216,13 @@ impl Supervisor {
         Some(services.get(name.as_ref())?.0.clone())
     }
 
-    /// Stops all instances, at the same time, and waits until nothing is left of them. The first
-    /// error is returned when all have been tried.
+    /// Stops all instances, at the same time, and waits until nothing is left of them; but not those
+    /// that it only watches because it [adopted](Self::adopt) them. The first error is returned when
+    /// all have been tried.
     pub async fn shut_down(self) -> Result<(), InstanceError> {
         let stopping = self.services().into_iter();
         let stopping: Vec<_> = stopping
-            .map(|service| tokio::spawn(async move { service.stop().await }))
+            .map(|service| tokio::spawn(async move { service.end_with_supervisor().await }))
             .collect();
         let mut result = Ok(());
         for stopped in stopping {
@@ -227,6 +232,19 @@ impl Supervisor {
             }
         }
         result
+    }
+
+    /// The names of the instances that a supervisor of this name had left, and that were not there
+    /// any more, or could not be watched again, when this one was opened.
+    pub fn lost(&self) -> Vec<String> {
+        let lost = self.inner.lost.lock();
+        lost.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_lost(&self, name: &str) {
+        let lost = self.inner.lost.lock();
+        let mut lost = lost.unwrap_or_else(PoisonError::into_inner);
+        lost.push(name.to_owned());
     }
 
     /// Leaves all instances running, for the next supervisor of this name to find.
@@ -269,6 +287,28 @@ impl Supervisor {
         move || {
             if let Some(inner) = inner.upgrade() {
                 drop(Self { inner }.services_by_name());
+            }
+        }
+    }
+}
+
+/// A supervisor that is being opened. Dropped, it leaves what it has found.
+struct Opening(Option<Supervisor>);
+
+impl Opening {
+    async fn recover(mut self, recovery: Recovery) -> Result<Supervisor, InstanceError> {
+        let supervisor = self.0.clone().expect("it is given up last");
+        supervisor.recover(recovery).await?;
+        self.0 = None;
+        Ok(supervisor)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &self.0 {
+            for (service, _) in std::mem::take(&mut *supervisor.services_by_name()).into_values() {
+                service.begin_to_leave();
             }
         }
     }

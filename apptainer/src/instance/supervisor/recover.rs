@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use apptainer_sys::process::{Pid, PidFd, Process};
 
@@ -13,7 +14,7 @@ use super::watched::{Up, Watched};
 use super::{Recovery, Supervisor};
 use crate::Apptainer;
 use crate::blocking::blocking;
-use crate::exec::Link;
+use crate::exec::{ExecError, Link, LinkError};
 use crate::instance::InstanceError;
 use crate::instance::limits::Enclosure;
 use crate::instance::list::{found, records};
@@ -41,6 +42,7 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
         supervisors => supervisors.map_err(failed)?,
     };
     let mut reaped = Vec::new();
+    let mut result = Ok(());
     for supervisor in supervisors {
         let folder = supervisor.map_err(failed)?.path();
         let Some(journal) = Journal::lock(folder).map_err(failed)? else {
@@ -49,19 +51,19 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
         let journal = std::sync::Arc::new(journal);
         for entry in journal.entries().map_err(failed)? {
             let name = entry.name.clone();
-            if !remnant(client, &journal, &entry)?
-                .clear(Known::Nothing)
-                .map_err(failed)?
-            {
-                return Err(InstanceError::StillRunning { name });
+            let mut remnant = remnant(client, &journal, &entry)?;
+            match remnant.clear(Known::Nothing) {
+                Ok(true) => reaped.push(name),
+                Ok(false) => result = Err(InstanceError::StillRunning { name }),
+                Err(error) => result = Err(failed(error)),
             }
-            reaped.push(name);
+            remnant.leave();
         }
         if let Some(journal) = std::sync::Arc::into_inner(journal) {
             journal.remove_if_empty().map_err(failed)?;
         }
     }
-    Ok(reaped)
+    result.map(|()| reaped)
 }
 
 fn remnant(
@@ -79,8 +81,9 @@ fn remnant(
 
 /// A process that was noted by its pid and its start, held; `None` when it has ended.
 fn held((pid, since): (Pid, u64)) -> io::Result<Option<PidFd>> {
-    let Ok(pidfd) = PidFd::open(pid) else {
-        return Ok(None);
+    let pidfd = match PidFd::open(pid) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
+        opened => opened?,
     };
     // Once it is held: the pid may have passed to another.
     let process = Process::read(pid)?;
@@ -90,7 +93,7 @@ fn held((pid, since): (Pid, u64)) -> io::Result<Option<PidFd>> {
 }
 
 impl Supervisor {
-    /// Looks after what a supervisor of this name has left.
+    /// Looks after what a supervisor of this name has left. What cannot be ended stays noted.
     pub(super) async fn recover(&self, recovery: Recovery) -> Result<(), InstanceError> {
         let failed = |source| InstanceError::Supervisor {
             name: "*".to_owned(),
@@ -100,10 +103,13 @@ impl Supervisor {
         for entry in self.journal().entries().map_err(failed)? {
             let name = entry.name.clone();
             let mut remnant = remnant(self.client(), self.journal(), &entry)?;
+            let was_started = entry.started.is_some();
             if recovery == Recovery::Reattach && entry.boot == boot {
-                match self.reattach(&entry).await {
+                match self.reattach_soon(&entry).await {
                     Ok(Some(up)) => {
-                        self.watch_again(entry, up, remnant)?;
+                        if let Err(error) = self.watch_again(entry, up, remnant) {
+                            tracing::warn!(%error, name, "an instance that was left cannot be watched again, and is ended");
+                        }
                         continue;
                     }
                     Ok(None) => {}
@@ -112,12 +118,37 @@ impl Supervisor {
                     }
                 }
             }
-            let cleared = blocking(move || remnant.clear(Known::Nothing)).await;
-            if !cleared.map_err(failed)? {
-                return Err(InstanceError::StillRunning { name });
+            if was_started {
+                self.note_lost(&name);
             }
+            let (cleared, mut remnant) =
+                blocking(move || (remnant.clear(Known::Nothing), remnant)).await;
+            match cleared {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(name, "an instance that was left is still there"),
+                Err(error) => tracing::warn!(%error, name, "cannot clear up what was left"),
+            }
+            remnant.leave();
         }
         Ok(())
+    }
+
+    /// The same as [`reattach`](Self::reattach), again where what keeps it from that may pass: it
+    /// may not have been heard yet that its last caller is gone.
+    async fn reattach_soon(&self, entry: &Entry) -> Result<Option<Up>, InstanceError> {
+        const ATTEMPTS: u32 = 5;
+        const PAUSE: Duration = Duration::from_millis(100);
+        let mut attempt = 1;
+        loop {
+            match self.reattach(entry).await {
+                Err(error) if attempt < ATTEMPTS => {
+                    tracing::debug!(%error, name = entry.name, "an instance is not watched yet");
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                reattached => return reattached,
+            }
+        }
     }
 
     /// An instance that runs, and its agent; `None` where it does not, or was still being started.
@@ -139,6 +170,11 @@ impl Supervisor {
         let Some(agent) = agent.flatten() else {
             return Ok(None);
         };
+        let is_theirs = started.agent.map(|(pid, _)| processes.has_first(pid));
+        if is_theirs.transpose().map_err(io_error)? != Some(true) {
+            // Another has its name by now.
+            return Ok(None);
+        }
         let servers = processes.servers().map_err(io_error)?;
         let is_there = |noted: &(Pid, u64)| {
             let mut servers = servers.iter().map(|server| &server.process);
@@ -167,7 +203,15 @@ impl Supervisor {
             _ = ended.wait() => return Ok(None),
         };
         let payload = match started.payload {
-            Some(number) => Some(link.reattach(number).await?),
+            Some(number) => match link.reattach(number).await {
+                // It has ended, which was told just before who was told was killed.
+                Err(ExecError::Link(LinkError::NoSuchCommand { .. }))
+                    if !entry.spec.ends_with_payload() =>
+                {
+                    None
+                }
+                reattached => Some(reattached?),
+            },
             None => None,
         };
         if entry.is_paused {

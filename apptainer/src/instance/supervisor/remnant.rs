@@ -152,7 +152,9 @@ impl Parts {
                 }
             }
         }
-        self.clear_enclosure();
+        if let Some(site) = &self.site {
+            site.clear().map_err(io::Error::other)?;
+        }
         match &self.starting {
             _ if self.is_anothers => {}
             Some(_lock) => self.remains.clear_locked(),

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) log_starts: [u64; 2],
     pub(super) ports: Vec<(String, u16)>,
     pub(super) mechanisms: Mechanisms,
+    /// Whether somebody else started it.
+    pub(super) is_foreign: bool,
     /// What runs, while it does.
     pub(super) running: Running,
 }
@@ -235,9 +237,23 @@ impl Service {
 
     /// Has it left running, and waits until nobody watches it.
     pub(super) async fn leave(&self) {
-        if self.shared.orders.send(Order::Leave).is_ok() {
+        if self.begin_to_leave() {
             self.shared.orders.closed().await;
         }
+    }
+
+    /// Has it left running; says whether somebody watches it.
+    pub(super) fn begin_to_leave(&self) -> bool {
+        self.shared.orders.send(Order::Leave).is_ok()
+    }
+
+    /// Stops it where it is the supervisor's own, and leaves it otherwise.
+    pub(super) async fn end_with_supervisor(&self) -> Result<(), InstanceError> {
+        if self.shared.is_foreign {
+            self.leave().await;
+            return Ok(());
+        }
+        self.stop().await
     }
 
     /// Nobody watches it: it has ended, or its runtime has.

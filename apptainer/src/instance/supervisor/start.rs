@@ -80,7 +80,7 @@ impl Supervisor {
         let io_error = |source| InstanceError::starting(&plan.name, source);
         let client = self.client();
         let records = records(client, &plan.name)?;
-        let id = format!("{}-{:08x}", plan.name, unique());
+        let id = format!("{:.200}-{:08x}", plan.name, unique());
         let folder = self.runtime().join(&id);
         let limit_error = |source| InstanceError::limit("start", &plan.name, source);
         let site = Site::choose(&id).map_err(limit_error)?;
@@ -122,7 +122,7 @@ impl Supervisor {
         match starting.start().await {
             Ok(up) => starting.finish(up).await,
             Err(error) => {
-                starting.clear().await?;
+                starting.clear().await;
                 Err(error)
             }
         }
@@ -244,20 +244,19 @@ impl Starting<'_> {
             }
             () = tokio::time::sleep_until(self.deadline) => return Err(self.timed_out()),
         };
-        let processes = self.processes(&mut process).await?;
+        let processes = self.processes(&mut process, &link).await?;
         Ok((processes, link))
     }
 
-    /// Ends what has been started, and waits until it is gone.
-    async fn clear(self) -> Result<(), InstanceError> {
-        let io_error = self.io_error();
+    /// Ends what has been started, and waits until it is gone. Where it cannot be ended, why it
+    /// was not started is what counts all the same.
+    async fn clear(self) {
         let name = self.plan.name.clone();
         let mut remnant = self.remnant;
-        let cleared = blocking(move || remnant.clear(Known::Nothing)).await;
-        if cleared.map_err(io_error)? {
-            Ok(())
-        } else {
-            Err(InstanceError::StillRunning { name })
+        match blocking(move || remnant.clear(Known::Nothing)).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(name, "what was started of an instance is still there"),
+            Err(error) => tracing::warn!(%error, name, "cannot clear up what was started"),
         }
     }
 
@@ -272,7 +271,11 @@ impl Starting<'_> {
 
     /// The processes of the instance, once Apptainer has noted them: it does so a moment after
     /// the first has begun.
-    async fn processes(&self, process: &mut Running) -> Result<Processes, InstanceError> {
+    async fn processes(
+        &mut self,
+        process: &mut Running,
+        link: &Link,
+    ) -> Result<Processes, InstanceError> {
         const PAUSE: Duration = Duration::from_millis(1);
         let io_error = self.io_error();
         loop {
@@ -282,7 +285,13 @@ impl Starting<'_> {
             if let Ok(Some(record)) = self.records.read(&self.plan.name)
                 && let Some(processes) = Processes::of(&record).map_err(&io_error)?
             {
-                return Ok(processes);
+                let has = link.pid().map(|agent| processes.has_first(agent));
+                if has.transpose().map_err(&io_error)?.unwrap_or(true) {
+                    return Ok(processes);
+                }
+                // Somebody started one of its name past our lock.
+                self.remnant.name_is_anothers(true);
+                return Err(InstanceError::name_taken(&self.plan.name));
             }
             if exit.is_some() {
                 return Err(self.ended_at_once());
@@ -327,11 +336,23 @@ impl Starting<'_> {
                     ended = agent_ended => ended,
                 }
             };
+            let mut is_late = false;
+            let deadline = self.deadline;
             let payload = tokio::select! {
                 payload = self.payload(&link) => Some(payload?),
                 _ = is_gone => None,
+                () = tokio::time::sleep_until(deadline) => {
+                    is_late = true;
+                    None
+                }
             };
-            let payload = payload.ok_or_else(|| self.ended_at_once())?;
+            let payload = payload.ok_or_else(|| {
+                if is_late {
+                    self.timed_out()
+                } else {
+                    self.ended_at_once()
+                }
+            })?;
             self.entry.started = Some(Started {
                 agent,
                 servers: noted,
@@ -343,11 +364,10 @@ impl Starting<'_> {
         let (payload, servers) = match started.await {
             Ok(started) => started,
             Err(error) => {
-                self.clear().await?;
+                self.clear().await;
                 return Err(error);
             }
         };
-        self.remnant.is_started();
         let Self {
             supervisor,
             plan,

@@ -125,6 +125,7 @@ impl Watch {
         let watched = &mut self.watched;
         let processes = Arc::clone(&watched.processes);
         let chronicle = self.chronicle.clone();
+        watched.remnant.is_started();
         watched.remnant.is_watched(processes, chronicle);
         let (sender, orders) = mpsc::unbounded_channel();
         let service = Service {
@@ -138,6 +139,7 @@ impl Watch {
                 log_starts: watched.log_starts,
                 ports: watched.ports.clone(),
                 mechanisms: watched.enclosure.mechanisms().clone(),
+                is_foreign: matches!(watched.kind, Kind::Foreign),
                 running: Running {
                     processes: Arc::clone(&watched.processes),
                     slot: Arc::clone(&watched.slot),
@@ -327,8 +329,9 @@ impl Watch {
                 EventKind::OutOfMemory { kills: 1 }
             }
             EnclosureEvent::Exceeded(Exceeded::Processes { count, limit }) => {
-                self.chronicle
-                    .note(EventKind::TooManyProcesses { count, limit });
+                self.has_too_many = true;
+                let kind = EventKind::TooManyProcesses { count, limit };
+                self.chronicle.note(kind);
                 return;
             }
         };
