@@ -80,6 +80,10 @@ enum Service {
     Stream(Fd, Fd),
 }
 
+/// By what all processes of an instance are known that is supervised, this one too: a descriptor of
+/// a locked file. See `room.rs`.
+const ALIVE: i32 = 199;
+
 /// Signals that are passed on: those that ask a program for something.
 const RELAYED: [i32; 6] = [
     sys::SIGHUP,
@@ -111,15 +115,16 @@ fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<A
             Service::Link(link, words.next().map(given).transpose()?)
         }
     };
+    let is_resident = words.next() == Some(b"relay");
+    let alive = if is_resident { ALIVE } else { 0 };
     match &service {
-        Service::Link(link, Some(listener)) => keep_only([link, listener])?,
-        Service::Link(link, None) => keep_only([link, link])?,
-        Service::Stream(input, output) => keep_only([input, output])?,
+        Service::Link(link, Some(listener)) => {
+            keep_only([link, listener].map(Fd::number), alive)?;
+        }
+        Service::Link(link, None) => keep_only([link.number(); 2], alive)?,
+        Service::Stream(input, output) => keep_only([input, output].map(Fd::number), alive)?,
     }
-    let relayed: &[i32] = match words.next() {
-        Some(b"relay") => &RELAYED,
-        _ => &[],
-    };
+    let relayed: &[i32] = if is_resident { &RELAYED } else { &[] };
     let mut agent = Agent::new(take_over(environment)?, relayed)?;
     match service {
         Service::Link(link, listener) => {
@@ -160,11 +165,13 @@ fn take_over(environment: &'static [*const u8]) -> Result<Own> {
 }
 
 /// Closes everything but these, which commands do not get, and the standard streams, which
-/// are nobody's from then on.
-fn keep_only(kept: [&Fd; 2]) -> Result<()> {
-    let [one, other] = kept.map(Fd::number);
+/// are nobody's from then on. Of what is not there, nothing is kept.
+fn keep_only(used: [i32; 2], alive: i32) -> Result<()> {
+    let [one, other] = used;
+    let mut kept = [one, other, alive];
+    kept.sort_unstable();
     let mut first = 3;
-    for fd in [one.min(other), one.max(other)] {
+    for fd in kept {
         if fd > first {
             sys::close_all(first, fd - 1);
         }
@@ -172,8 +179,13 @@ fn keep_only(kept: [&Fd; 2]) -> Result<()> {
     }
     sys::close_all(first, i32::MAX);
     for fd in kept {
-        sys::fcntl(fd, sys::F_SETFD, 1)?;
-        sys::fcntl(fd, sys::F_SETFL, sys::O_NONBLOCK)?;
+        // SAFETY: it is looked at and no more, and never dropped.
+        let fd = ManuallyDrop::new(unsafe { Fd::own(fd) });
+        let is_there = sys::fcntl(&fd, sys::F_SETFD, 1);
+        if used.contains(&fd.number()) {
+            is_there?;
+            sys::fcntl(&fd, sys::F_SETFL, sys::O_NONBLOCK)?;
+        }
     }
     let nothing = sys::open(c"/dev/null", sys::O_RDWR)?;
     for stream in 0..3 {

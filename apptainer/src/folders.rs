@@ -18,6 +18,13 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<bool> {
     Ok(is_ours && !is_open)
 }
 
+/// The same where others may write to what it lies in: it may not be a link either, which they
+/// could have made.
+pub(crate) fn make_private_among_others(folder: &Path) -> io::Result<bool> {
+    let is_link = fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink());
+    Ok(!is_link && make_private(folder)?)
+}
+
 /// Removes a folder with all that is in it, also what was closed to its user, and what root in a
 /// container of this user's has given to others of its users. That it is not there is no error.
 pub(crate) fn remove_all(folder: &Path) -> io::Result<()> {

@@ -29,7 +29,7 @@ use super::{InstanceError, Spec, State};
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::exec::Link;
-use crate::folders::make_private;
+use crate::folders::make_private_among_others;
 use crate::image::hex;
 
 pub(super) use plan::Plan;
@@ -147,19 +147,7 @@ impl SupervisorBuilder {
             Some(runtime) => runtime,
             None => default_runtime(&self.client),
         };
-        // Who may write to the folder that it is in could put another in its place.
-        let own = default_parent();
-        let folders = [
-            Some(&own).filter(|own| runtime.starts_with(own)),
-            Some(&runtime),
-        ];
-        for folder in folders.into_iter().flatten() {
-            if !make_private(folder).map_err(failed)? {
-                return Err(InstanceError::NotPrivate {
-                    path: folder.clone(),
-                });
-            }
-        }
+        make_runtime(&runtime)?;
         Ok(Some(Supervisor {
             inner: Arc::new(Inner {
                 client: self.client,
@@ -327,6 +315,26 @@ impl Drop for Inner {
 
 /// How long an instance may take to obey, unless its description says.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Sees to it that the folder is there, and that nobody else may enter it.
+fn make_runtime(runtime: &Path) -> Result<(), InstanceError> {
+    let own = default_parent();
+    // Who may write to the folder that it is in could put another in its place.
+    let parent = Some(own.as_path()).filter(|own| runtime.starts_with(own));
+    for folder in parent.into_iter().chain([runtime]) {
+        let made = make_private_among_others(folder);
+        let is_private = made.map_err(|source| InstanceError::Supervisor {
+            name: folder.display().to_string(),
+            source,
+        })?;
+        if !is_private {
+            return Err(InstanceError::NotPrivate {
+                path: folder.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
 
 fn default_concurrency() -> usize {
     let processors = std::thread::available_parallelism();

@@ -208,6 +208,8 @@ impl Starting<'_> {
         self.take_name().await?;
         self.prepare().await?;
         self.note()?;
+        // Somebody may have cleared it away.
+        super::make_runtime(self.supervisor.runtime())?;
         Room::make(self.entry.room.clone()).map_err(&io_error)?;
         if self.plan.spec.temporary_overlay {
             fs::create_dir(self.room.overlay()).map_err(&io_error)?;
