@@ -174,9 +174,7 @@ impl Watch {
             match self.end(cause, &mut orders, &mut replies, &shared).await {
                 Ok(state) => {
                     self.chronicle.enter(state);
-                    // Nobody is asked any more, and whoever has asked finds it ended; and its note
-                    // is given up.
-                    drop(self);
+                    // Nobody is asked any more, and whoever has asked finds it ended.
                     drop(orders);
                     return;
                 }
@@ -313,7 +311,9 @@ impl Watch {
             _ => self.chronicle.note(EventKind::PayloadEnded { exit }),
         }
         // Its agent has told, and remembers it no longer.
-        if let Kind::Own { note, .. } = &mut self.watched.kind
+        if let Kind::Own {
+            note: Some(note), ..
+        } = &mut self.watched.kind
             && let Some(started) = &mut note.1.started
         {
             started.payload = None;
@@ -418,7 +418,10 @@ impl Watch {
 
     /// Writes down how it is.
     async fn note(&mut self) {
-        let Kind::Own { note, .. } = &mut self.watched.kind else {
+        let Kind::Own {
+            note: Some(note), ..
+        } = &mut self.watched.kind
+        else {
             return;
         };
         note.1.is_paused = self.watched.is_paused;
@@ -484,6 +487,10 @@ impl Watch {
         };
         let mut remnant = std::mem::replace(&mut self.watched.remnant, Remnant::nothing());
         let (chronicle, state) = (self.chronicle.clone(), self.final_state(cause));
+        if let Kind::Own { note, .. } = &mut self.watched.kind {
+            // It is struck out next, and whoever hears of the end may open the journal again.
+            *note = None;
+        }
         let (cleared, remnant) = blocking(move || {
             let cleared = remnant.clear(known);
             if matches!(cleared, Ok(true)) {

@@ -55,8 +55,8 @@ pub(super) enum Kind {
         agent: Option<Ended>,
         payload: Option<Box<Child>>,
         ends_with_payload: bool,
-        /// Where it is noted, and how.
-        note: Box<(Arc<Journal>, Entry)>,
+        /// Where it is noted, and how, for as long as that may change.
+        note: Option<Box<(Arc<Journal>, Entry)>>,
     },
     /// Somebody else.
     Foreign,
@@ -108,7 +108,7 @@ impl Watched {
                 agent,
                 payload: up.payload.map(Box::new),
                 ends_with_payload: entry.spec.ends_with_payload(),
-                note: Box::new((Arc::clone(supervisor.journal()), entry)),
+                note: Some(Box::new((Arc::clone(supervisor.journal()), entry))),
             },
         })
     }
