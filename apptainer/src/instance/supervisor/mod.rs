@@ -41,7 +41,11 @@ pub use service::Service;
 /// supervisor of the same name finds its instances again, and [reattaches to them or ends
 /// them](Recovery).
 ///
-/// A handle: cheap to clone. With the last one its instances are killed; [`shut_down`](Self::shut_down)
+/// What it notes is for this user's eyes only, and has all that the [`Spec`] says, the values of
+/// variables too.
+///
+/// A handle: cheap to clone. With the last one its instances are killed, and a thread takes away
+/// what is left of them; [`shut_down`](Self::shut_down)
 /// stops them in order, and [`leave`](Self::leave) leaves them running.
 #[derive(Debug, Clone)]
 pub struct Supervisor {

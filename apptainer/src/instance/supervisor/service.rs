@@ -170,7 +170,8 @@ impl Service {
         }
     }
 
-    /// Waits until it has ended, and says how: a [final](State::is_final) state. Cancel-safe.
+    /// Waits until it has ended, and says how: a [final](State::is_final) state. Where it is
+    /// [left](super::Supervisor::leave) running, how it was then. Cancel-safe.
     pub async fn ended(&self) -> State {
         self.events().wait_for(State::is_final).await
     }
