@@ -214,7 +214,8 @@ impl Enclosure {
         Ok(())
     }
 
-    /// The limits of each process, soft and hard, for the payload's command. Known once the
+    /// The limits of each process, soft and hard, for the payload and the
+    /// commands in the instance. Known once the
     /// instance was [adopted](Self::adopt).
     pub(in crate::instance) fn rlimits(&self) -> Vec<(Resource, u64, u64)> {
         let mut limits = self.limits.resources.clone();

@@ -70,7 +70,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
     /// What each of its processes may use, as setrlimit(2) has it. Nothing in the instance may
-    /// raise it.
+    /// raise it; of a command of the caller's, [`rlimit`](crate::exec::Command::rlimit) may.
+    /// With any, commands take an agent, on a terminal too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<Resource, u64>,
 }
