@@ -43,7 +43,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Memory, in bytes, beyond which the instance is slowed down and its memory reclaimed.
-    /// Takes a cgroup.
+    /// Takes a cgroup of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_high: Option<u64>,
     /// Swap besides the memory, in bytes. Takes a cgroup.
