@@ -86,6 +86,10 @@ impl Container {
 
 impl Command {
     pub(crate) fn new(way: Way, program: impl AsRef<OsStr>) -> Self {
+        let limits = match &way {
+            Way::Slot(slot) => slot.rlimits().to_vec(),
+            _ => Vec::new(),
+        };
         Self {
             way,
             description: Description {
@@ -96,7 +100,7 @@ impl Command {
                 current_dir: None,
                 umask: None,
                 nice: 0,
-                limits: Vec::new(),
+                limits,
                 terminal: None,
             },
             streams: [None, None, None],

@@ -13,6 +13,7 @@ mod probe;
 mod processes;
 mod remains;
 mod running;
+mod seconds;
 mod spec;
 mod start;
 mod state;

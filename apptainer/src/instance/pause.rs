@@ -193,7 +193,7 @@ impl Instance {
     ///
     /// Dropping the future does not keep it from being paused.
     pub async fn pause(&self) -> Result<Mechanism, InstanceError> {
-        let group = self.own_group()?;
+        let group = self.own_group().await?;
         let processes = self.processes().clone();
         let pause = Arc::clone(self.paused());
         let paused = blocking(move || pause.halt(Who::User, group.as_ref(), &processes)).await;

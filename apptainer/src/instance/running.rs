@@ -16,6 +16,7 @@ use super::logs::ReadLogs;
 use super::pause::{Pause, Who};
 use super::processes::Processes;
 use super::remains::{Naming, Remains};
+use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::exec::{Place, Slot, Way};
 use crate::{Apptainer, Command};
@@ -153,14 +154,18 @@ impl Instance {
     }
 
     /// The cgroup that Apptainer made for it, if it did, where it is not that of others too.
-    pub(super) fn own_group(&self) -> Result<Option<Cgroup>, InstanceError> {
-        let record = self.records.read(&self.name)?;
-        if !record.is_some_and(|record| record.has_cgroup && record.pid == self.pid()) {
-            return Ok(None);
-        }
-        let groups = Cgroup::of_process(self.pid())
-            .and_then(|theirs| Ok(theirs.apart_from(&Cgroup::current()?)));
-        groups.map_err(|error| self.limit_error("find the cgroup of", error.into()))
+    pub(super) async fn own_group(&self) -> Result<Option<Cgroup>, InstanceError> {
+        let (records, name, pid) = (self.records.clone(), self.name.clone(), self.pid());
+        blocking(move || {
+            let record = records.read(&name)?;
+            if !record.is_some_and(|record| record.has_cgroup && record.pid == pid) {
+                return Ok(None);
+            }
+            let groups = Cgroup::of_process(pid)
+                .and_then(|theirs| Ok(theirs.apart_from(&Cgroup::current()?)));
+            groups.map_err(|error| InstanceError::limit("find the cgroup of", &name, error.into()))
+        })
+        .await
     }
 
     pub(super) fn limit_error(&self, doing: &'static str, source: LimitError) -> InstanceError {

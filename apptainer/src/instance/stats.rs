@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use apptainer_sys::cgroup::{self, Cgroup, Limit, Version};
-use apptainer_sys::process::Member;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{LimitError, Mechanism};
+use super::processes::Processes;
+use super::seconds;
 use super::usage::Usage;
 use super::{Instance, InstanceError};
 use crate::blocking::blocking;
@@ -32,17 +33,21 @@ pub struct Stats {
     pub processes: usize,
 }
 
-/// CPU time that an instance has used.
+/// CPU time that an instance has used. In JSON, times are seconds, with a fraction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CpuStats {
     /// All of it.
+    #[serde(with = "seconds")]
     pub usage: Duration,
     /// The processes' own.
+    #[serde(with = "seconds")]
     pub user: Duration,
     /// The kernel's on their behalf.
+    #[serde(with = "seconds")]
     pub system: Duration,
     /// For how long the instance was held up, for it had used its share.
+    #[serde(with = "seconds::option")]
     pub throttled: Option<Duration>,
     /// In how many periods it was.
     pub throttled_periods: Option<u64>,
@@ -88,9 +93,14 @@ pub struct IoStats {
 }
 
 impl Stats {
-    /// What a group counts, where it counts memory; else what its processes do.
-    pub(super) fn of(group: Option<&Cgroup>, members: &[Member]) -> Result<Self, LimitError> {
-        let usage = || Usage::of(members).map_err(LimitError::processes("count"));
+    /// What a group counts, where it counts memory and CPU time; else what all do that is in the
+    /// container. Reads the table of processes then.
+    pub(super) fn of(group: Option<&Cgroup>, processes: &Processes) -> Result<Self, LimitError> {
+        let usage = || {
+            let inhabitants = processes.inhabitants();
+            let inhabitants = inhabitants.map_err(LimitError::processes("find"))?;
+            Usage::of(&inhabitants).map_err(LimitError::processes("count"))
+        };
         let Some(group) = group else {
             return Ok(Self::of_processes(usage()?));
         };
@@ -186,10 +196,9 @@ impl Instance {
     /// as its processes do. Commands in it are counted too.
     pub async fn stats(&self) -> Result<Stats, InstanceError> {
         let failed = |source| self.limit_error("count what is used by", source);
-        let group = self.own_group()?;
-        let members = self.processes().inhabitants();
-        let members = members.map_err(|error| failed(LimitError::processes("find")(error)))?;
-        let stats = blocking(move || Stats::of(group.as_ref(), &members)).await;
+        let group = self.own_group().await?;
+        let processes = self.processes().clone();
+        let stats = blocking(move || Stats::of(group.as_ref(), &processes)).await;
         stats.map_err(failed)
     }
 }

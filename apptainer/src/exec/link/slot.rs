@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::launch::launch;
 use super::transport::Transport;
 use super::{Link, LinkError};
-use crate::exec::{ExecError, Place};
+use crate::exec::{ExecError, Place, Resource};
 
 /// The link of one place, for all commands there.
 #[derive(Debug)]
 pub(crate) struct Slot {
     place: Arc<Place>,
+    /// What each command there may use, soft and hard, unless it is told otherwise.
+    rlimits: Vec<(Resource, u64, u64)>,
     reached: Mutex<Option<Reached>>,
     /// Held by whoever makes the link, so that it is made once.
     making: tokio::sync::Mutex<()>,
@@ -32,15 +34,19 @@ impl Slot {
     pub(crate) fn new(place: Place) -> Self {
         Self {
             place: Arc::new(place),
+            rlimits: Vec::new(),
             reached: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
         }
     }
 
-    /// With this link in it, and no other ever.
-    pub(crate) fn linked(place: Place, link: Link) -> Self {
-        let slot = Self::new(place);
+    /// With this link in it, and no other ever, for commands that these limits hold.
+    pub(crate) fn linked(place: Place, link: Link, rlimits: Vec<(Resource, u64, u64)>) -> Self {
+        let slot = Self {
+            rlimits,
+            ..Self::new(place)
+        };
         *slot.reached() = Some(Reached::Agent(link.transport));
         slot.is_closed.store(true, Ordering::Release);
         slot
@@ -53,6 +59,11 @@ impl Slot {
     /// Where it leads to.
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// What each command there may use, soft and hard, unless it is told otherwise.
+    pub(crate) fn rlimits(&self) -> &[(Resource, u64, u64)] {
+        &self.rlimits
     }
 
     /// The way to the place; made, where there is none or the last one is lost.

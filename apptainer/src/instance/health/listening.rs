@@ -88,7 +88,19 @@ fn reached_at(socket: &Socket, has_ipv4: bool) -> Vec<SocketAddr> {
     addresses.into_iter().map(with_port).collect()
 }
 
-/// Which of the sockets are the instance's: at least one.
+/// Whether it is another socket that answers where one of these is reached: several may listen at
+/// the same address, with `SO_REUSEPORT`, and the kernel picks one.
+fn is_rival(socket: &Socket, sockets: &[Socket], ours: &HashSet<u64>) -> bool {
+    let has_ipv4 = sockets.iter().any(|socket| socket.address.is_ipv4());
+    let address = SocketAddr::new(socket.address.to_canonical(), socket.port);
+    let mut owned = sockets.iter().filter(|other| ours.contains(&other.inode));
+    !ours.contains(&socket.inode)
+        && owned.any(|owned| {
+            owned.address == socket.address || reached_at(owned, has_ipv4).contains(&address)
+        })
+}
+
+/// Which of the sockets are the instance's: at least one, and nobody else's answers in its place.
 fn inodes_held(
     members: &[Pid],
     sockets: &[Socket],
@@ -103,29 +115,44 @@ fn inodes_held(
             Err(error) => is_hidden |= error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
-    if !found.is_empty() {
+    let has_rival = |ours: &HashSet<u64>| {
+        let mut sockets_left = sockets.iter();
+        sockets_left.any(|socket| is_rival(socket, sockets, ours))
+    };
+    if !found.is_empty() && !has_rival(&found) {
         return Ok(found);
     }
     let joined = namespace_of(members, "pid");
     let joined = joined.filter(|joined| Some(*joined) != namespace(own_pid(), "pid"));
-    let mut other = None;
+    let mut others = Vec::new();
     let all = Process::all();
     for process in all.map_err(ProbeFailure::io("see what runs"))? {
         let held = held_by(process.pid, &wanted).unwrap_or_default();
-        if held.is_empty() {
-            continue;
-        }
         // What was run in the instance later is not below its first process.
         if joined.is_some() && namespace(process.pid, "pid") == joined {
             found.extend(held);
         } else {
-            other = Some(process.pid);
+            others.extend(held.into_iter().map(|inode| (inode, process.pid)));
         }
     }
-    match other {
-        _ if !found.is_empty() => Ok(found),
-        None if is_hidden => Err(hidden()),
-        pid => Err(ProbeFailure::ListenedToByAnother { port, pid }),
+    let another = |pid| Err(ProbeFailure::ListenedToByAnother { port, pid });
+    if found.is_empty() {
+        return match others.last() {
+            None if is_hidden => Err(hidden()),
+            other => another(other.map(|(_, pid)| *pid)),
+        };
+    }
+    // One that nobody has open any more answers nothing.
+    let mut rivals = sockets
+        .iter()
+        .filter(|socket| is_rival(socket, sockets, &found));
+    let holder = rivals.find_map(|rival| {
+        let mut others = others.iter();
+        others.find(|(inode, _)| *inode == rival.inode)
+    });
+    match holder {
+        Some((_, pid)) => another(Some(*pid)),
+        None => Ok(found),
     }
 }
 
@@ -188,6 +215,50 @@ mod tests {
         );
         drop(server);
         assert!(held_by(own_pid(), &wanted).unwrap().is_empty());
+    }
+
+    #[test]
+    fn whoever_listens_at_the_same_address_is_told() {
+        let inode = |server: &TcpListener| {
+            let port = server.local_addr().unwrap().port();
+            let sockets = sockets_of(own_pid()).unwrap();
+            let mut sockets = sockets.iter();
+            sockets.find(|socket| socket.port == port).unwrap().inode
+        };
+        let [theirs, ours] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let inodes = [inode(&theirs), inode(&ours)];
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .stdin(std::os::fd::OwnedFd::from(theirs))
+            .spawn()
+            .unwrap();
+        let member = Pid::try_from(child.id()).unwrap();
+        let held = |addresses: [&str; 2]| {
+            let both = addresses.into_iter().zip(inodes);
+            let sockets: Vec<_> = both
+                .map(|(address, inode)| Socket {
+                    address: address.parse().unwrap(),
+                    port: 80,
+                    is_listening: true,
+                    inode,
+                })
+                .collect();
+            inodes_held(&[member], &sockets, 80)
+        };
+        let of_child = HashSet::from([inodes[0]]);
+        assert_eq!(held(["127.0.0.1", "127.0.0.2"]).unwrap(), of_child);
+        assert_eq!(held(["127.0.0.1", "0.0.0.0"]).unwrap(), of_child);
+        for addresses in [["127.0.0.1", "127.0.0.1"], ["0.0.0.0", "127.0.0.1"]] {
+            let error = held(addresses).unwrap_err();
+            let ProbeFailure::ListenedToByAnother { port: 80, pid } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(pid, Some(own_pid()));
+        }
+        drop(ours);
+        assert_eq!(held(["127.0.0.1", "127.0.0.1"]).unwrap(), of_child);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod listening;
 mod probe;
 mod proc_net;
 mod schedule;
-mod seconds;
 mod settings;
 mod sock_diag;
 mod watch;

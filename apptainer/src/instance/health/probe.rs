@@ -11,9 +11,9 @@ use std::time::Duration;
 use apptainer_sys::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::seconds;
 use crate::Command;
 use crate::exec::{Slot, Way};
+use crate::instance::seconds;
 
 /// What is asked of an instance to see whether it is well.
 ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::settings::Health;
+use crate::instance::seconds::later;
 
 /// What is known of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Schedule {
             has_been_well: false,
             streak: 0,
             pause: FIRST_PAUSE,
-            counted: now + health.start_period,
+            counted: later(now, health.start_period),
         }
     }
 
@@ -76,7 +77,7 @@ impl Schedule {
         if self.has_been_well || self.verdict == Verdict::Unhealthy {
             return true;
         }
-        let is_due = now >= self.counted + self.interval;
+        let is_due = now >= later(self.counted, self.interval);
         if is_due {
             self.counted = now;
         }
@@ -89,12 +90,12 @@ impl Schedule {
             return self.interval;
         }
         let pause = self.pause.min(self.start_interval);
-        self.pause = pause * 2;
+        self.pause = pause.saturating_mul(2);
         pause
     }
 
     /// For so long nothing could be asked: that time is not the instance's.
     pub(super) fn was_halted(&mut self, time: Duration) {
-        self.counted += time;
+        self.counted = later(self.counted, time);
     }
 }

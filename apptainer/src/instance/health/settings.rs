@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::probe::{CustomProbe, PortRef, Probe, Probed};
-use super::seconds;
+use crate::instance::seconds;
 
 /// How to tell whether an instance is well: a [`Probe`], and when it is asked.
 ///
@@ -142,12 +142,12 @@ impl Health {
         self
     }
 
-    /// The port that is asked, if one is.
     /// Whether it is code, which cannot be written down.
     pub(crate) fn is_custom(&self) -> bool {
         matches!(self.probe, Probe::Custom(_))
     }
 
+    /// The port that is asked, if one is.
     pub(crate) fn port(&self) -> Option<&PortRef> {
         match &self.probe {
             Probe::Tcp { port } | Probe::Http { port, .. } => Some(port),

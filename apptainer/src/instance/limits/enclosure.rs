@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use apptainer_sys::cgroup::{self, Cgroup};
+use apptainer_sys::cgroup::{self, Cgroup, CpuList};
 use apptainer_sys::process::{Member, Placement};
 
 use super::groups::{Groups, Site};
@@ -22,13 +22,15 @@ use crate::instance::stats::Stats;
 /// What is around an instance to hold it to its limits, to pause it and to count what it uses.
 ///
 /// [Prepared](Self::prepare) before the start, it is given the [processes](Self::adopt) when
-/// Apptainer has started them and the payload does not run yet, [watches](Self::next_event)
+/// Apptainer has started them and the payload does not run yet, [watches](Self::watch)
 /// while it does, and is [removed](Self::remove) when all is over.
 #[derive(Debug)]
 pub(in crate::instance) struct Enclosure {
     limits: Limits,
     mechanisms: Mechanisms,
     groups: Option<Groups>,
+    /// Those to run on, where affinity keeps that.
+    cpus: Option<CpuList>,
     before: Before,
     kills: Option<Kills>,
     watchdog: Option<Watchdog>,
@@ -74,12 +76,10 @@ impl Enclosure {
     /// The same in these groups, or without any.
     pub(super) fn within(groups: Option<Groups>, limits: &Limits) -> Result<Self, LimitError> {
         match Self::limited(limits, groups.as_ref()) {
-            Ok(mechanisms) => Ok(Self::new(
-                limits.clone(),
-                mechanisms,
-                groups,
-                Before::default(),
-            )),
+            Ok((mechanisms, cpus)) => Ok(Self {
+                cpus,
+                ..Self::new(limits.clone(), mechanisms, groups, Before::default())
+            }),
             Err(error) => {
                 if let Some(groups) = groups {
                     let _ = groups.remove();
@@ -89,15 +89,18 @@ impl Enclosure {
         }
     }
 
-    fn limited(limits: &Limits, groups: Option<&Groups>) -> Result<Mechanisms, LimitError> {
+    fn limited(
+        limits: &Limits,
+        groups: Option<&Groups>,
+    ) -> Result<(Mechanisms, Option<CpuList>), LimitError> {
         let payload = groups.map(|groups| &groups.payload);
         let mechanisms = Available::of(payload)?.keeping(limits)?;
         if let Some(payload) = payload {
             payload.limit(&limits.for_group(&mechanisms)?)?;
         }
         let (cpus, cpuset) = uses_affinity(&mechanisms);
-        affinity::choose(limits, cpus, cpuset)?;
-        Ok(mechanisms)
+        let cpus = affinity::choose(limits, cpus, cpuset)?;
+        Ok((mechanisms, cpus))
     }
 
     fn new(limits: Limits, mechanisms: Mechanisms, groups: Option<Groups>, before: Before) -> Self {
@@ -105,6 +108,7 @@ impl Enclosure {
             limits,
             mechanisms,
             groups,
+            cpus: None,
             before,
             kills: None,
             watchdog: None,
@@ -131,9 +135,9 @@ impl Enclosure {
         Ok(placement.transpose()?)
     }
 
-    /// Takes in what Apptainer has started, wherever it has put it, and begins to watch. The
-    /// payload must not run yet: what it has started by then may not be limited. Needs a
-    /// runtime.
+    /// Takes in what Apptainer has started, wherever it has put it, to be [watched](Self::watch)
+    /// then. The payload must not run yet: what it has started by then may not be limited.
+    /// Reads the table of processes.
     pub(in crate::instance) fn adopt(&mut self, processes: &Processes) -> Result<(), LimitError> {
         let members = self.take_in(processes)?;
         self.count_before(processes, &members)
@@ -144,11 +148,10 @@ impl Enclosure {
             let most = most.saturating_add(self.before.threads);
             payload.limit(&cgroup::Limits::new().pids(most))?;
         }
-        let (cpus, cpuset) = uses_affinity(&self.mechanisms);
-        if let Some(cpus) = affinity::choose(&self.limits, cpus, cpuset)? {
-            affinity::set(&cpus, &members).map_err(LimitError::processes("choose the CPUs of"))?;
+        if let Some(cpus) = &self.cpus {
+            affinity::set(cpus, &members).map_err(LimitError::processes("choose the CPUs of"))?;
         }
-        self.watch(processes)
+        Ok(())
     }
 
     /// Moves what is in the container to the group for it. Where that is refused, and no limit
@@ -214,7 +217,8 @@ impl Enclosure {
         Ok(())
     }
 
-    /// The limits of each process, soft and hard, for the payload's command. Known once the
+    /// The limits of each process, soft and hard, for the payload and the
+    /// commands in the instance. Known once the
     /// instance was [adopted](Self::adopt).
     pub(in crate::instance) fn rlimits(&self) -> Vec<(Resource, u64, u64)> {
         let mut limits = self.limits.resources.clone();
@@ -228,6 +232,12 @@ impl Enclosure {
         }
         let both = |(resource, most)| (resource, most, most);
         limits.into_iter().map(both).collect()
+    }
+
+    /// The CPUs to run on, where affinity keeps that.
+    #[cfg(test)]
+    pub(super) fn cpus(&self) -> Option<&CpuList> {
+        self.cpus.as_ref()
     }
 
     /// What keeps each limit.
@@ -266,13 +276,8 @@ impl Enclosure {
     ) -> Result<Stats, LimitError> {
         let by_group = self.mechanisms.stats != Mechanism::Processes;
         let group = self.payload().filter(|_| by_group).cloned();
-        let members = match group {
-            Some(_) => Vec::new(),
-            None => processes
-                .inhabitants()
-                .map_err(LimitError::processes("find"))?,
-        };
-        let mut stats = blocking(move || Stats::of(group.as_ref(), &members)).await?;
+        let processes = processes.clone();
+        let mut stats = blocking(move || Stats::of(group.as_ref(), &processes)).await?;
         stats.memory.limit = stats.memory.limit.or(self.limits.memory);
         let most = self.limits.pids;
         let most = most.map(|most| most.saturating_add(self.before.threads));

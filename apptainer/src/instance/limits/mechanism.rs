@@ -134,7 +134,8 @@ impl Available {
         };
         Mechanisms {
             memory: memory.or(Some(Mechanism::Watchdog)),
-            memory_high: memory,
+            // Version 1's soft limit slows nothing down.
+            memory_high: memory.filter(|by| *by == Mechanism::Cgroup(Version::V2)),
             swap: memory,
             cpus: cpu.or(Some(Mechanism::Affinity)),
             cpu_weight: cpu,

@@ -43,7 +43,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Memory, in bytes, beyond which the instance is slowed down and its memory reclaimed.
-    /// Takes a cgroup.
+    /// Takes a cgroup of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_high: Option<u64>,
     /// Swap besides the memory, in bytes. Takes a cgroup.
@@ -70,7 +70,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
     /// What each of its processes may use, as setrlimit(2) has it. Nothing in the instance may
-    /// raise it.
+    /// raise it; of a command of the caller's, [`rlimit`](crate::exec::Command::rlimit) may.
+    /// With any, commands take an agent, on a terminal too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<Resource, u64>,
 }

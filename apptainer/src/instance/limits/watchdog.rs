@@ -83,6 +83,7 @@ impl Drop for Watchdog {
 async fn watch(watched: Watched, tell: mpsc::Sender<Exceeded>) {
     let mut pause = INTERVAL;
     let mut excesses = 0;
+    let mut warn = Warn::default();
     loop {
         tokio::time::sleep(pause).await;
         let started = Instant::now();
@@ -92,14 +93,35 @@ async fn watch(watched: Watched, tell: mpsc::Sender<Exceeded>) {
         match looked {
             Ok(Look::Ended) => return,
             Ok(Look::Within) => excesses = 0,
-            Ok(Look::Exceeded(exceeded)) => {
+            Ok(Look::Exceeded { exceeded, killed }) => {
                 excesses += 1;
                 if excesses == 1 {
+                    tracing::warn!(
+                        ?exceeded,
+                        "an instance uses more than it may, and is killed"
+                    );
                     let _ = tell.try_send(exceeded);
                 }
                 pause = INTERVAL;
+                if let Err(error) = killed {
+                    warn.about(&error, "cannot kill all of an instance that uses too much");
+                }
             }
-            Err(error) => tracing::warn!(%error, "cannot look at what an instance uses"),
+            Err(error) => warn.about(&error, "cannot look at what an instance uses"),
+        }
+    }
+}
+
+/// Warns once: what fails at one look fails at the next.
+#[derive(Default)]
+struct Warn {
+    is_done: bool,
+}
+
+impl Warn {
+    fn about(&mut self, error: &io::Error, what: &str) {
+        if !std::mem::replace(&mut self.is_done, true) {
+            tracing::warn!(%error, "{what}");
         }
     }
 }
@@ -107,7 +129,11 @@ async fn watch(watched: Watched, tell: mpsc::Sender<Exceeded>) {
 enum Look {
     Ended,
     Within,
-    Exceeded(Exceeded),
+    /// With the first reason, if any, why not all could be killed.
+    Exceeded {
+        exceeded: Exceeded,
+        killed: io::Result<()>,
+    },
 }
 
 impl Watched {
@@ -122,17 +148,15 @@ impl Watched {
         let Some(exceeded) = self.exceeded(&payload)? else {
             return Ok(Look::Within);
         };
-        tracing::warn!(
-            ?exceeded,
-            "an instance uses more than it may, and is killed"
-        );
+        // One that may not be signalled does not keep the others alive.
+        let mut killed = Ok(());
         if at_all_costs {
-            self.processes.kill()?;
+            killed = killed.and(self.processes.kill());
         }
         for member in &payload {
-            member.pidfd.signal(Signal::KILL)?;
+            killed = killed.and(member.pidfd.signal(Signal::KILL));
         }
-        Ok(Look::Exceeded(exceeded))
+        Ok(Look::Exceeded { exceeded, killed })
     }
 
     fn exceeded(&self, payload: &[Member]) -> io::Result<Option<Exceeded>> {

@@ -9,7 +9,6 @@ mod network;
 mod payload;
 mod placeholder;
 mod pooled;
-mod seconds;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -30,7 +29,7 @@ pub use payload::Payload;
 
 use self::hidden::{ImageText, Variables};
 use self::words::Umask;
-use super::{Health, Limits, LogSettings, Port};
+use super::{Health, Limits, LogSettings, Port, seconds};
 use crate::Contain;
 use crate::container::{BindMount, GpuRequest, HomeDir, OverlayLayer, is_unset};
 
@@ -184,9 +183,9 @@ pub struct Spec {
     pub(super) health: Option<Health>,
     #[serde(default, skip_serializing_if = "is_unset")]
     pub(super) logs: LogSettings,
-    #[serde(default, skip_serializing_if = "is_unset", with = "seconds")]
+    #[serde(default, skip_serializing_if = "is_unset", with = "seconds::option")]
     pub(super) start_deadline: Option<Duration>,
-    #[serde(default, skip_serializing_if = "is_unset", with = "seconds")]
+    #[serde(default, skip_serializing_if = "is_unset", with = "seconds::option")]
     pub(super) stop_grace: Option<Duration>,
     #[serde(default, skip_serializing_if = "is_unset", with = "words::option")]
     pub(super) stop_signal: Option<Signal>,

@@ -33,6 +33,7 @@ use crate::instance::lock::try_lock;
 use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
+use crate::instance::seconds::later;
 use crate::instance::start::{length, log_since};
 use crate::instance::{InstanceError, logs};
 use crate::process::{OnDrop, Running, read_available};
@@ -60,7 +61,7 @@ impl Supervisor {
     /// Starts it, again where its file system was not served in time, as happens on machines with
     /// much to do.
     pub(super) async fn start_plan(&self, plan: &Plan) -> Result<Service, InstanceError> {
-        let deadline = Instant::now() + plan.spec.time_to_start();
+        let deadline = later(Instant::now(), plan.spec.time_to_start());
         let mut attempt = 1;
         loop {
             let result = Box::pin(self.try_start(plan, deadline)).await;
@@ -179,7 +180,8 @@ impl Starting<'_> {
     async fn prepare(&mut self) -> Result<(), InstanceError> {
         let spec = &self.plan.spec;
         let (limits, site) = (spec.limits.clone(), self.entry.site.clone());
-        self.reservations = Reservations::of(&spec.ports)?;
+        let ports = spec.ports.clone();
+        self.reservations = blocking(move || Reservations::of(&ports)).await?;
         let prepared = blocking(move || {
             let enclosure = Enclosure::prepare(&limits, site.as_ref())?;
             let enclosure = Some(enclosure);
@@ -312,7 +314,7 @@ impl Starting<'_> {
     ) -> Result<Service, InstanceError> {
         let io_error = self.io_error();
         let started = async {
-            self.adopt(&processes)?;
+            self.adopt(&processes).await?;
             let agent = super::agent(&link).map_err(&io_error)?;
             let servers = processes.servers().map_err(&io_error)?;
             if servers.is_empty() && self.plan.image.rootfs() == Rootfs::Fuse {
@@ -397,9 +399,13 @@ impl Starting<'_> {
     }
 
     /// Takes what Apptainer has started into what is to be around it.
-    fn adopt(&mut self, processes: &Processes) -> Result<(), InstanceError> {
-        let adopted = self.enclosure.adopt(processes);
-        adopted.map_err(|source| InstanceError::limit("start", &self.plan.name, source))?;
+    async fn adopt(&mut self, processes: &Processes) -> Result<(), InstanceError> {
+        let limit_error = |source| InstanceError::limit("start", &self.plan.name, source);
+        let mut enclosure = std::mem::replace(&mut self.enclosure, Enclosure::nothing());
+        let theirs = processes.clone();
+        let adopted = blocking(move || enclosure.adopt(&theirs).map(|()| enclosure)).await;
+        self.enclosure = adopted.map_err(limit_error)?;
+        self.enclosure.watch(processes).map_err(limit_error)?;
         self.entry.enclosure = Some(self.enclosure.record());
         Ok(())
     }

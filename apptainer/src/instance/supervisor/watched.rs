@@ -87,6 +87,7 @@ impl Watched {
         let name = entry.name.clone();
         let agent = up.link.ended()?;
         let place = place(supervisor.client(), &name, settings);
+        let rlimits = up.enclosure.rlimits();
         Ok(Self {
             name,
             records,
@@ -102,7 +103,7 @@ impl Watched {
             is_paused: entry.is_paused,
             processes: Arc::new(up.processes),
             servers: up.servers,
-            slot: Arc::new(Slot::linked(place, up.link)),
+            slot: Arc::new(Slot::linked(place, up.link, rlimits)),
             remnant,
             kind: Kind::Own {
                 agent,

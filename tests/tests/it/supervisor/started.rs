@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use apptainer::instance::{InstanceError, Payload, Port, Spec, State};
+use apptainer::exec::Resource;
+use apptainer::instance::{InstanceError, Limits, Payload, Port, Spec, State};
 use apptainer::sys::process::{Exit, Signal};
 use fixtures::{World, busybox_sandbox};
 
@@ -231,5 +232,29 @@ async fn a_supervisor_that_is_dropped_takes_its_instances_with_it() {
     let service = supervisor.start(&world.spec().command(WAIT)).await.unwrap();
     drop(supervisor);
     assert!(end(&service).await.is_final());
+    world.finish();
+}
+
+#[tokio::test]
+async fn limits_of_processes_hold_for_commands_too() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    let limits = Limits::new()
+        .resource(Resource::OpenFiles, 77)
+        .resource(Resource::Core, 0);
+    let service = supervisor
+        .start(&world.spec().limits(limits))
+        .await
+        .unwrap();
+    let mut command = service.command("sh").unwrap();
+    let said = "ulimit -n; ulimit -Hn; ulimit -Hc";
+    let output = command.args(["-c", said]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "77\n77\n0\n");
+    let mut command = service.command("sh").unwrap();
+    command.rlimit(Resource::OpenFiles, 66, 66);
+    let output = command.args(["-c", said]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "66\n66\n0\n");
+    service.stop().await.unwrap();
+    drop(supervisor);
     world.finish();
 }

@@ -92,6 +92,13 @@ fn each_limit_has_the_best_means_that_there_is() {
         (Some(v2), Some(v2), Some(v2))
     );
     assert_eq!((part.pause, part.stats), (v2, v2));
+    let old = Available {
+        controllers: vec![(Controller::Memory, Version::V1)],
+        ..Available::default()
+    };
+    let old = old.mechanisms();
+    let v1 = Mechanism::Cgroup(Version::V1);
+    assert_eq!((old.memory, old.memory_high), (Some(v1), None));
     assert_eq!(part.pids, Some(Mechanism::ResourceLimit));
     assert_eq!(
         (part.cpus, part.cpu_weight),

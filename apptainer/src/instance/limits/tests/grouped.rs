@@ -172,7 +172,7 @@ async fn a_group_and_its_processes_count_much_the_same() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let of_processes = Stats::of(None, &processes.members().unwrap()).unwrap();
+    let of_processes = Stats::of(None, &processes).unwrap();
     assert_eq!(of_processes.mechanism, Mechanism::Processes);
     assert_eq!(of_group.mechanism, enclosure.mechanisms().stats);
     let within = |one: u64, other: u64| one / 2 <= other && other / 2 <= one;
@@ -244,6 +244,7 @@ async fn a_group_that_takes_nobody_in_is_done_without_unless_it_limits() {
         let adopted = enclosure.adopt(&shell.processes());
         assert_eq!(adopted.is_err(), is_needed, "{adopted:?}");
         if !is_needed {
+            enclosure.watch(&shell.processes()).unwrap();
             shell.begin();
             let by = enclosure.pause(&shell.processes()).await.unwrap();
             assert_eq!(by, Mechanism::Signals);

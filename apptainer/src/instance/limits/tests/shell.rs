@@ -22,6 +22,7 @@ impl Shell {
     pub(super) fn within(enclosure: &mut Enclosure, script: &str) -> Self {
         let shell = Self::started(enclosure, script);
         enclosure.adopt(&shell.processes()).unwrap();
+        enclosure.watch(&shell.processes()).unwrap();
         shell
     }
 

@@ -62,6 +62,16 @@ async fn too_many_processes_are_the_end_of_the_payload_where_nobody_counts_them(
     assert_eq!(shell.line(), "survived");
 }
 
+#[test]
+fn instances_are_spread_over_the_cpus() {
+    let limits = Limits::new().cpus(1.0);
+    let chosen = || without_groups(&limits).cpus().unwrap().to_string();
+    let chosen: std::collections::HashSet<_> = (0..8).map(|_| chosen()).collect();
+    let allowed = without_groups(&Limits::new().cpus(1e6));
+    let most = allowed.cpus().unwrap().iter().count();
+    assert!(chosen.len() > 1 || most == 1, "{chosen:?} of {most}");
+}
+
 #[tokio::test]
 async fn part_of_a_cpu_is_a_whole_one() {
     let mut enclosure = without_groups(&Limits::new().cpus(0.5));
