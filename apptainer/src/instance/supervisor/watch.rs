@@ -371,10 +371,7 @@ impl Watch {
         if !self.watched.is_paused {
             return Ok(());
         }
-        self.watched
-            .enclosure
-            .resume(&self.watched.processes)
-            .await?;
+        self.watched.enclosure.resume().await?;
         if let Some(health) = &self.health {
             health.resume();
         }
@@ -424,7 +421,7 @@ impl Watch {
         if self.watched.is_paused {
             // What stands still obeys nobody; what cannot go on is killed in the end.
             let watched = &mut self.watched;
-            if let Err(error) = watched.enclosure.resume(&watched.processes).await {
+            if let Err(error) = watched.enclosure.resume().await {
                 tracing::warn!(%error, name, "cannot let an instance go on to end it");
             }
             watched.is_paused = false;
