@@ -34,7 +34,7 @@ pub(super) struct Watch {
     payload: Payload,
     health: Option<health::Watch>,
     /// What rotates its logs.
-    _keeper: Option<Keeper>,
+    keeper: Option<Keeper>,
     /// How it is when it is not paused.
     wellness: State,
     exit: Option<Exit>,
@@ -107,7 +107,7 @@ impl Watch {
             parts,
             payload,
             health,
-            _keeper: keeper,
+            keeper,
             exit: None,
             is_out_of_memory: false,
         })
@@ -436,6 +436,9 @@ impl Watch {
         // What its commands were asked for is asked no more.
         self.watched.slot.forget();
         let is_gone = self.watched.processes.kill_all().await.map_err(io_error)?;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish().await;
+        }
         let known = match cause {
             Cause::Asked(_) | Cause::Exited if is_gone => Known::Ended,
             _ => Known::Nothing,
