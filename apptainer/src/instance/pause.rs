@@ -235,6 +235,10 @@ impl Pause {
         Ok(())
     }
 
+    fn has_halted(&self) -> bool {
+        self.lock().halted.is_some()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Standstill> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,9 +266,16 @@ impl Instance {
     /// as well.
     pub async fn resume(&self) -> Result<(), InstanceError> {
         let pause = Arc::clone(self.paused());
-        let group = self.own_group()?;
         let processes = self.processes().clone();
-        let resumed = blocking(move || pause.resume_all(group.as_ref(), &processes)).await;
+        // What is held here goes on whatever becomes of the record.
+        let group = self.own_group();
+        let resumed = blocking(move || {
+            if pause.has_halted() {
+                return Ok(pause.resume(Who::User));
+            }
+            group.map(|group| pause.resume_all(group.as_ref(), &processes))
+        });
+        let resumed = resumed.await?;
         resumed.map_err(|source| self.limit_error("resume", source))
     }
 }
