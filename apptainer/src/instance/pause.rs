@@ -1,19 +1,20 @@
 //! Halting an instance, and having it go on.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apptainer_sys::cgroup::{Cgroup, CgroupError, Mechanism as Freezer, Version};
-use apptainer_sys::process::{Member, Pid, Signal, State};
+use apptainer_sys::process::{Member, Pid, Process, Signal, State};
 
 use super::limits::{LimitError, Mechanism};
 use super::processes::Processes;
 use super::{Instance, InstanceError};
 use crate::blocking::blocking;
 
-/// How long a group may take to be frozen.
+/// How long all may take to stand still.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was halted, and is to go on.
@@ -59,36 +60,82 @@ impl Halted {
             Self::Members(members) => carry_on(members).map_err(LimitError::processes("resume")),
         }
     }
+
+    /// Whether nothing of it has gone on, as far as that can be seen.
+    fn stands_still(&self) -> bool {
+        match self {
+            Self::Group(group) => group.is_frozen().unwrap_or(true),
+            Self::Members(members) => members.iter().all(is_still),
+        }
+    }
 }
 
-/// Halts what it finds and looks again until nothing new is there.
+/// Halts what it finds, and looks again until nothing new is there and all stands still; after a
+/// failure all goes on. What is in the midst of a system call halts only when that is done.
 fn halt_members(processes: &Processes) -> io::Result<Vec<Member>> {
-    // As in the search of all that a process started: more only for what forks faster than
-    // the table is read.
-    const ROUNDS: usize = 64;
-    let mut known: HashSet<(Pid, u64)> = HashSet::new();
     let mut halted = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut is_new = false;
+    let done = halt_all(processes, &mut halted);
+    if done.is_err() {
+        let _ = carry_on(&halted);
+    }
+    done.map(|()| halted)
+}
+
+fn halt_all(processes: &Processes, halted: &mut Vec<Member>) -> io::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    /// After which what does not halt may wait for another.
+    const MOMENT: Duration = Duration::from_millis(20);
+    let started = Instant::now();
+    let mut known: HashSet<(Pid, u64)> = HashSet::new();
+    loop {
+        let mut is_done = true;
         for member in processes.members_to_halt()? {
             if !known.insert((member.process.pid, member.process.started)) {
                 continue;
             }
-            is_new = true;
-            if member.process.state == State::Stopped {
-                continue;
+            is_done = false;
+            if member.process.state != State::Stopped {
+                member.pidfd.signal(Signal::STOP)?;
+                halted.push(member);
             }
-            if let Err(error) = member.pidfd.signal(Signal::STOP) {
-                let _ = carry_on(&halted);
-                return Err(error);
-            }
-            halted.push(member);
         }
-        if !is_new {
-            break;
+        let moving = halted.iter().filter(|member| !is_still(member));
+        let moving: HashSet<Pid> = moving.map(|member| member.process.pid).collect();
+        if is_done && moving.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // What has called vfork(2) cannot halt before its child, halted as well, has called
+        // execve(2).
+        let held_up = halted
+            .iter()
+            .filter(|member| moving.contains(&member.process.parent) && started.elapsed() > MOMENT);
+        let held_up: Vec<_> = held_up.collect();
+        for child in &held_up {
+            child.pidfd.signal(Signal::CONT)?;
+        }
+        std::thread::sleep(PAUSE);
+        for child in held_up {
+            child.pidfd.signal(Signal::STOP)?;
         }
     }
-    Ok(halted)
+}
+
+/// Whether all threads of a process are halted, or have ended.
+fn is_still(member: &Member) -> bool {
+    let has_ended = || member.pidfd.has_ended().unwrap_or(false);
+    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", member.process.pid)) else {
+        return has_ended();
+    };
+    let mut ids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+    let is_still = |thread: Pid| match Process::read(thread) {
+        Ok(Some(thread)) => matches!(thread.state, State::Stopped | State::Zombie),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    ids.all(is_still) || has_ended()
 }
 
 /// Children first: a parent that looks after its own finds them as it left them.
@@ -119,6 +166,20 @@ struct Standstill {
     wanted_by: Vec<Who>,
 }
 
+impl Standstill {
+    /// What went on in part does not stand still any more.
+    fn let_go(&mut self) -> Result<(), LimitError> {
+        let Some((halted, mechanism)) = self.halted.take() else {
+            return Ok(());
+        };
+        let resumed = halted.resume();
+        if resumed.is_err() && halted.stands_still() {
+            self.halted = Some((halted, mechanism));
+        }
+        resumed
+    }
+}
+
 impl Pause {
     /// Halts it, if it does not stand still already.
     pub(super) fn halt(
@@ -147,11 +208,7 @@ impl Pause {
         if !standstill.wanted_by.is_empty() {
             return Ok(());
         }
-        if let Some((halted, _)) = &standstill.halted {
-            halted.resume()?;
-        }
-        standstill.halted = None;
-        Ok(())
+        standstill.let_go()
     }
 
     /// The same, and what another has paused, who is gone. What stands still on its own then
@@ -162,12 +219,12 @@ impl Pause {
         processes: &Processes,
     ) -> Result<(), LimitError> {
         let mut standstill = self.lock();
-        match (&standstill.halted, group) {
-            (Some((halted, _)), _) => halted.resume()?,
-            (None, Some(group)) if group.is_frozen().unwrap_or(false) => {
+        match group {
+            _ if standstill.halted.is_some() => standstill.let_go()?,
+            Some(group) if group.is_frozen().unwrap_or(false) => {
                 group.thaw()?;
             }
-            (None, _) => {
+            _ => {
                 let failed = LimitError::processes("resume");
                 let mut members = processes.members_to_halt().map_err(failed)?;
                 members.retain(|member| member.process.state == State::Stopped);
@@ -176,6 +233,10 @@ impl Pause {
         }
         *standstill = Standstill::default();
         Ok(())
+    }
+
+    fn has_halted(&self) -> bool {
+        self.lock().halted.is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Standstill> {
@@ -200,10 +261,21 @@ impl Instance {
         paused.map_err(|source| self.limit_error("pause", source))
     }
 
-    /// Lets it go on after a [pause](Self::pause). That it does already is no error.
+    /// Lets it go on after a [pause](Self::pause), another handle's too. That it does already is
+    /// no error. Where nothing was paused by this handle, what stands still on its own goes on
+    /// as well.
     pub async fn resume(&self) -> Result<(), InstanceError> {
         let pause = Arc::clone(self.paused());
-        let resumed = blocking(move || pause.resume(Who::User)).await;
+        let processes = self.processes().clone();
+        // What is held here goes on whatever becomes of the record.
+        let group = self.own_group();
+        let resumed = blocking(move || {
+            if pause.has_halted() {
+                return Ok(pause.resume(Who::User));
+            }
+            group.map(|group| pause.resume_all(group.as_ref(), &processes))
+        });
+        let resumed = resumed.await?;
         resumed.map_err(|source| self.limit_error("resume", source))
     }
 }

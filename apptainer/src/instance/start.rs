@@ -197,10 +197,27 @@ pub(super) fn log_end(log: &Path, start: u64) -> String {
         use std::io::{Read, Seek, SeekFrom};
         let mut file = fs::File::open(log)?;
         let end = file.metadata()?.len();
+        // It may have been rotated since.
+        let start = if start > end { 0 } else { start };
         file.seek(SeekFrom::Start(start.max(end.saturating_sub(MOST))))?;
         let mut text = Vec::new();
         file.take(MOST).read_to_end(&mut text)?;
         Ok(String::from_utf8_lossy(&text).trim().to_owned())
     };
     read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_there_although_it_was_rotated() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("x.err");
+        fs::write(&log, "earlier\nlast words\n").unwrap();
+        assert_eq!(log_end(&log, 8), "last words");
+        fs::write(&log, "last words\n").unwrap();
+        assert_eq!(log_end(&log, 1000), "last words");
+    }
 }

@@ -77,6 +77,22 @@ async fn one_that_is_paused_stands_still_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn what_one_handle_pauses_another_resumes() {
+    let world = World::new().await;
+    let instance = world.container().await.start().await.unwrap();
+    let (mut child, pid) = busy(&instance).await;
+    instance.pause().await.unwrap();
+    let other = Instance::attach(world.client(), instance.name());
+    let other = other.await.unwrap();
+    let before = ticks(pid);
+    other.resume().await.unwrap();
+    wait_for(|| (ticks(pid) > before).then_some(()));
+    child.kill().await.unwrap();
+    instance.stop().await.unwrap();
+    world.finish();
+}
+
+#[tokio::test]
 async fn one_that_is_paused_can_be_stopped() {
     let world = World::new().await;
     let instance = world.container().await.start().await.unwrap();

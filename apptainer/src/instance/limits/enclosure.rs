@@ -124,8 +124,7 @@ impl Enclosure {
 
     /// By what the instance is halted, and what knows who wants that.
     pub(in crate::instance) fn halted_by(&self) -> (Option<Cgroup>, Arc<Pause>) {
-        let group = self.groups.as_ref().map(|groups| groups.payload.clone());
-        (group, Arc::clone(&self.paused))
+        (self.payload().cloned(), Arc::clone(&self.paused))
     }
 
     /// Where `apptainer instance start` is to begin.
@@ -299,9 +298,15 @@ impl Enclosure {
         blocking(move || paused.halt(Who::User, group.as_ref(), &processes)).await
     }
 
-    /// Lets it go on; that it does already is no error. What somebody else has paused, who is
-    /// gone, it lets go on as well.
-    pub(in crate::instance) async fn resume(
+    /// Lets it go on, as soon as nobody else wants it to stand still; that it does already is no
+    /// error.
+    pub(in crate::instance) async fn resume(&self) -> Result<(), LimitError> {
+        let paused = Arc::clone(&self.paused);
+        blocking(move || paused.resume(Who::User)).await
+    }
+
+    /// Lets go on what somebody else has paused, who is gone.
+    pub(in crate::instance) async fn resume_all(
         &self,
         processes: &Processes,
     ) -> Result<(), LimitError> {

@@ -4,11 +4,13 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -38,11 +40,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a log is left alone that could not be rotated.
 const LATER: Duration = Duration::from_secs(10);
 
+/// How long the last look may take.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// Rotates the logs of an instance and keeps the times, until it is dropped. Nothing is lost
 /// then, only done later.
 #[derive(Debug)]
 pub(in crate::instance) struct Keeper {
     task: JoinHandle<()>,
+    finish: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    /// Looks once more, for what was written last, and waits until all is done: for logs that
+    /// nobody writes to any more, and that may be removed then.
+    pub(in crate::instance) async fn finish(mut self) {
+        if let Some(finish) = self.finish.take() {
+            // Where it has given up, there is no last look.
+            let _ = finish.send(());
+        }
+        if tokio::time::timeout(LAST_LOOK, &mut self.task)
+            .await
+            .is_err()
+        {
+            tracing::warn!("logs cannot be looked at for the last time");
+        }
+    }
 }
 
 impl Drop for Keeper {
@@ -70,6 +93,7 @@ pub(in crate::instance) fn keep(
             let times = File::options()
                 .create(true)
                 .append(true)
+                .mode(0o600)
                 .open(times_of(log));
             times?;
         }
@@ -79,33 +103,67 @@ pub(in crate::instance) fn keep(
         .into_iter()
         .map(|log| Kept::new(log, settings))
         .collect();
+    let (finish, finished) = oneshot::channel();
     let task = tokio::spawn(async move {
-        if let Err(error) = run(&watch, &mut kept, &halt).await {
+        if let Err(error) = run(&watch, &mut kept, &halt, finished).await {
             tracing::warn!(%error, "logs are no longer rotated");
         }
     });
-    Ok(Some(Keeper { task }))
+    Ok(Some(Keeper {
+        task,
+        finish: Some(finish),
+    }))
 }
 
-async fn run(watch: &Watch, kept: &mut Vec<Kept>, halt: &Arc<dyn Halt>) -> io::Result<()> {
+async fn run(
+    watch: &Watch,
+    kept: &mut [Kept],
+    halt: &Arc<dyn Halt>,
+    mut finished: oneshot::Receiver<()>,
+) -> io::Result<()> {
     loop {
-        for mut one in std::mem::take(kept) {
-            if let Err(error) = one.look(halt).await {
+        let is_more = look(kept, halt).await;
+        let later = kept.iter().filter_map(|one| one.not_before).min();
+        let idle = async {
+            if is_more {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+            match later {
+                None => watch.changed().await,
+                Some(time) => tokio::select! {
+                    changed = watch.changed() => changed,
+                    () = tokio::time::sleep_until(time) => Ok(()),
+                },
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut finished => break,
+            idled = idle => idled?,
+        }
+    }
+    for one in &mut *kept {
+        one.not_before = None;
+    }
+    while look(kept, halt).await {}
+    Ok(())
+}
+
+/// Looks at each once, so that none keeps another waiting; says whether there is more to do.
+async fn look(kept: &mut [Kept], halt: &Arc<dyn Halt>) -> bool {
+    let mut is_more = false;
+    for one in kept {
+        match one.look(halt).await {
+            Ok(has_rotated) => is_more |= has_rotated,
+            Err(error) => {
                 let path = one.path.display();
                 tracing::warn!(%error, %path, "cannot look after a log; trying again later");
                 one.not_before = Some(Instant::now() + LATER);
             }
-            kept.push(one);
-        }
-        tokio::time::sleep(PAUSE).await;
-        match kept.iter().filter_map(|one| one.not_before).min() {
-            None => watch.changed().await?,
-            Some(time) => tokio::select! {
-                changed = watch.changed() => changed?,
-                () = tokio::time::sleep_until(time) => {}
-            },
         }
     }
+    is_more
 }
 
 #[derive(Debug)]
@@ -140,23 +198,19 @@ impl Kept {
         }
     }
 
-    /// Takes note of what is new, and rotates what is too long.
-    async fn look(&mut self, halt: &Arc<dyn Halt>) -> io::Result<()> {
+    /// Takes note of what is new, and rotates what is too long, once; says whether it did, and
+    /// is to look again.
+    async fn look(&mut self, halt: &Arc<dyn Halt>) -> io::Result<bool> {
         if self.not_before.is_some_and(|time| Instant::now() < time) {
-            return Ok(());
+            return Ok(false);
         }
         self.not_before = None;
-        loop {
-            let seen = self.see().await?;
-            let Some(rotation) = &mut self.rotation else {
-                return Ok(());
-            };
-            if !seen.is_pending && !rotation.is_due(seen.length) {
-                return Ok(());
+        let seen = self.see().await?;
+        match &mut self.rotation {
+            Some(rotation) if seen.is_pending || rotation.is_due(seen.length) => {
+                rotation.rotate(halt).await
             }
-            if !rotation.rotate(halt).await? {
-                return Ok(());
-            }
+            _ => Ok(false),
         }
     }
 

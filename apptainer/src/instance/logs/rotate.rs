@@ -76,6 +76,8 @@ impl Rotation {
         match done {
             Ok(Prepared::Done) => return Ok(true),
             Ok(Prepared::ToHalt) => {}
+            // A reader in the way is in the way of halting, too.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
             Err(error) if matches!(way, Way::Collapse(_)) && turn.pending()?.is_some() => {
                 tracing::warn!(%error, "a log is from now on rotated by halting who writes to it");
                 self.way = Some(Way::Halt);

@@ -15,6 +15,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 
@@ -31,6 +32,8 @@ pub(super) struct Turn {
     max_files: u32,
 }
 
+/// How long readers are waited for: the instance may stand still meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How far before the end of the log the end of a line is looked for.
 const REACH: u64 = 64 * 1024;
 /// At how many block ends it is.
@@ -61,10 +64,24 @@ impl Turn {
         }))
     }
 
-    /// Waits until nobody reads. What is returned keeps readers out until it is dropped.
+    /// Waits until nobody reads, for a while. What is returned keeps readers out until it is
+    /// dropped.
     pub(super) fn exclude(&self) -> io::Result<Excluded<'_>> {
-        self.record.lock()?;
-        Ok(Excluded(&self.record))
+        const PAUSE: Duration = Duration::from_millis(1);
+        let started = Instant::now();
+        loop {
+            match self.record.try_lock() {
+                Ok(()) => return Ok(Excluded(&self.record)),
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let what = "somebody keeps it locked for reading";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
     }
 
     /// What is left of a turn that was cut off.

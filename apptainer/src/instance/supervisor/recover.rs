@@ -192,7 +192,10 @@ impl Supervisor {
         enclosure.watch(&processes).map_err(limit_error)?;
         // Whoever turned its logs over may have been killed while it stood still, and agents that
         // do so do not answer.
-        enclosure.resume(&processes).await.map_err(limit_error)?;
+        enclosure
+            .resume_all(&processes)
+            .await
+            .map_err(limit_error)?;
         let room = Room::at(entry.room.clone());
         // One that has ended keeps whoever calls it waiting: what serves the container's file
         // system has its socket, too.

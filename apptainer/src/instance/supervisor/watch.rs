@@ -35,7 +35,7 @@ pub(super) struct Watch {
     payload: Payload,
     health: Option<health::Watch>,
     /// What rotates its logs.
-    _keeper: Option<Keeper>,
+    keeper: Option<Keeper>,
     /// How it is when it is not paused.
     wellness: State,
     exit: Option<Exit>,
@@ -113,7 +113,7 @@ impl Watch {
             parts,
             payload,
             health,
-            _keeper: keeper,
+            keeper,
             exit: None,
             is_out_of_memory: false,
             has_too_many: false,
@@ -397,10 +397,7 @@ impl Watch {
         if !self.watched.is_paused {
             return Ok(());
         }
-        self.watched
-            .enclosure
-            .resume(&self.watched.processes)
-            .await?;
+        self.watched.enclosure.resume().await?;
         if let Some(health) = &self.health {
             health.resume();
         }
@@ -459,7 +456,7 @@ impl Watch {
         if self.watched.is_paused {
             // What stands still obeys nobody; what cannot go on is killed in the end.
             let watched = &mut self.watched;
-            if let Err(error) = watched.enclosure.resume(&watched.processes).await {
+            if let Err(error) = watched.enclosure.resume().await {
                 tracing::warn!(%error, name, "cannot let an instance go on to end it");
             }
             watched.is_paused = false;
@@ -478,6 +475,9 @@ impl Watch {
         for server in &self.watched.servers {
             // A master that was killed has left them.
             server.pidfd.signal(Signal::KILL).map_err(io_error)?;
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish().await;
         }
         // Its logs may go with it.
         let _ = shared.last_words.set(self.last_words());

@@ -147,7 +147,7 @@ async fn what_is_frozen_stands_still_until_it_goes_on_or_is_killed() {
     assert_eq!(ticks(busy), before);
     // Whoever comes later sees that it is.
     let later = Enclosure::recover(enclosure.record()).unwrap();
-    later.resume(&processes).await.unwrap();
+    later.resume_all(&processes).await.unwrap();
     wait_for(|| (ticks(busy) > before).then_some(()));
     later.pause(&processes).await.unwrap();
     end(&enclosure, shell);

@@ -6,6 +6,7 @@ use apptainer_sys::process::{Signal, State};
 
 use super::shell::{holder, next_event, state, ticks, wait_for};
 use super::*;
+use crate::instance::pause::Who;
 
 fn without_groups(limits: &Limits) -> Enclosure {
     Enclosure::within(None, limits).unwrap()
@@ -136,18 +137,53 @@ async fn signals_halt_all_and_leave_be_what_stood_still() {
     let mechanism = enclosure.pause(&processes).await.unwrap();
     assert_eq!(mechanism, Mechanism::Signals);
     for member in &members {
-        wait_for(|| (state(member.process.pid)? == State::Stopped).then_some(()));
+        assert_eq!(state(member.process.pid), Some(State::Stopped));
     }
     let before = ticks(busy);
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     assert_eq!(ticks(busy), before);
     assert_eq!(enclosure.pause(&processes).await.unwrap(), mechanism);
 
-    enclosure.resume(&processes).await.unwrap();
+    enclosure.resume().await.unwrap();
     wait_for(|| (ticks(busy) > before).then_some(()));
     assert_eq!(state(sleep), Some(State::Stopped));
     // Whoever comes later cannot know.
     let later = Enclosure::recover(enclosure.record()).unwrap();
-    later.resume(&processes).await.unwrap();
+    later.resume_all(&processes).await.unwrap();
     wait_for(|| (state(sleep)? != State::Stopped).then_some(()));
+}
+
+#[tokio::test]
+async fn what_the_logs_halt_goes_on_when_they_let_it() {
+    let mut enclosure = without_groups(&Limits::new());
+    let shell = Shell::within(&mut enclosure, "sleep 60");
+    let processes = shell.processes();
+    let (group, paused) = enclosure.halted_by();
+    paused.halt(Who::Logs, group.as_ref(), &processes).unwrap();
+    enclosure.pause(&processes).await.unwrap();
+    enclosure.resume().await.unwrap();
+    assert_eq!(state(processes.payload_pid()), Some(State::Stopped));
+    paused.resume(Who::Logs).unwrap();
+    assert_ne!(state(processes.payload_pid()), Some(State::Stopped));
+}
+
+/// A parent in vfork(2) halts only once its child has gone on.
+#[tokio::test]
+async fn what_starts_programs_all_the_time_can_be_halted() {
+    let mut enclosure = without_groups(&Limits::new());
+    let script = "while :; do /bin/true; done & while :; do /bin/true; done";
+    let mut shell = Shell::within(&mut enclosure, script);
+    shell.begin();
+    let processes = shell.processes();
+    for _ in 0..30 {
+        enclosure.pause(&processes).await.unwrap();
+        for member in processes.members().unwrap() {
+            let state = member.process.state;
+            assert!(
+                matches!(state, State::Stopped | State::Zombie),
+                "{member:?}"
+            );
+        }
+        enclosure.resume().await.unwrap();
+    }
 }

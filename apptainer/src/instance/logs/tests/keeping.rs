@@ -161,3 +161,65 @@ async fn who_was_halted_goes_on_although_the_keeper_is_dropped() {
     assert!(logs.text().await == text);
     assert!(logs.out().rotated(1).exists());
 }
+
+#[tokio::test]
+async fn what_was_written_last_is_seen_to_before_a_keeper_is_done() {
+    let logs = Logs::in_memory();
+    let settings = LogSettings::default().timestamps(true).max_size(4096);
+    let keeper = keep(&settings, logs.paths(), nobody()).unwrap().unwrap();
+    logs.write(numbered(0..1000));
+    in_time(keeper.finish()).await;
+    assert!(fs::metadata(logs.out().log()).unwrap().len() <= 4096);
+    let rotated = fs::metadata(times_of(&logs.out().rotated(1))).unwrap();
+    assert!(rotated.len() > 0);
+    // Nothing is made anew.
+    super::super::remove(&logs.paths());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(fs::read_dir(logs.folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn times_are_for_nobody_else_from_the_first() {
+    use std::os::unix::fs::PermissionsExt;
+    let logs = Logs::new();
+    let settings = LogSettings::default().timestamps(true);
+    let _keeper = keep(&settings, logs.paths(), nobody()).unwrap();
+    let index = fs::metadata(times_of(logs.out().log())).unwrap();
+    assert_eq!(index.permissions().mode() & 0o777, 0o600);
+}
+
+/// Counts how often it halts and lets go on.
+#[derive(Debug, Default)]
+struct Counting {
+    halted: AtomicU32,
+    resumed: AtomicU32,
+}
+
+impl Halt for Counting {
+    fn halt(&self) -> Halting<'_> {
+        self.halted.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn resume(&self) -> Halting<'_> {
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn who_was_halted_goes_on_although_a_reader_keeps_its_lock() {
+    let logs = Logs::in_memory();
+    let text = numbered(0..1000);
+    logs.write(&text);
+    drop(Turn::new(&logs.out(), 1).unwrap());
+    let reader = fs::File::open(logs.out().record()).unwrap();
+    reader.lock_shared().unwrap();
+    let counting = Arc::new(Counting::default());
+    let settings = LogSettings::default().max_size(4096);
+    let halt = Arc::clone(&counting) as Arc<dyn Halt>;
+    let _keeper = keep(&settings, logs.paths(), halt).unwrap();
+    until(|| counting.resumed.load(Ordering::Relaxed) > 0).await;
+    assert_eq!(counting.halted.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read_to_string(logs.out().log()).unwrap(), text);
+}
