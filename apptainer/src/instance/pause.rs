@@ -268,7 +268,7 @@ impl Instance {
         let pause = Arc::clone(self.paused());
         let processes = self.processes().clone();
         // What is held here goes on whatever becomes of the record.
-        let group = self.own_group();
+        let group = self.own_group().await;
         let resumed = blocking(move || {
             if pause.has_halted() {
                 return Ok(pause.resume(Who::User));

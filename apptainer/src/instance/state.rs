@@ -235,7 +235,7 @@ impl Chronicle {
     }
 
     /// How it is now, and all that comes.
-    pub(super) fn from_now(&self) -> (State, Events) {
+    pub(super) fn events_from_now(&self) -> (State, Events) {
         let mut inner = self.lock();
         let events = Events {
             chronicle: self.clone(),
@@ -398,16 +398,17 @@ mod tests {
             assert_pending!(next.poll());
         }
         assert_eq!(chronicle.lock().waiting.len(), 1);
-        drop((next, events));
+        drop(next);
+        drop(events);
         assert!(chronicle.lock().waiting.is_empty());
     }
 
     #[tokio::test]
-    async fn what_was_before_is_not_told_to_who_asks_from_now() {
+    async fn what_was_before_is_not_told_to_who_asks_events_from_now() {
         let chronicle = Chronicle::begin();
         chronicle.enter(State::Ready);
         chronicle.enter(State::Unhealthy);
-        let (now, mut events) = chronicle.from_now();
+        let (now, mut events) = chronicle.events_from_now();
         assert_eq!(now, State::Unhealthy);
         chronicle.enter(stopped());
         assert_eq!(state(events.next().await), stopped());

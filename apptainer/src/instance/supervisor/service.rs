@@ -158,7 +158,7 @@ impl Service {
     pub async fn ready(&self) -> Result<(), InstanceError> {
         let is_decided = |state: &State| *state == State::Ready || state.is_final();
         // What it was before does not count.
-        let (now, mut events) = self.shared.chronicle.from_now();
+        let (now, mut events) = self.shared.chronicle.events_from_now();
         let state = if is_decided(&now) {
             now
         } else {

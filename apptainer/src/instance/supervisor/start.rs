@@ -1,6 +1,7 @@
 //! Starting an instance that is supervised.
 
-use std::ffi::OsString;
+mod failure;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -9,11 +10,11 @@ use std::time::Duration;
 
 use apptainer_sys::command::instance::{Run, Start};
 use apptainer_sys::command::{Access, GlobalOptions, Mount};
-use apptainer_sys::exit::{Failure, FailureKind};
-use apptainer_sys::process::{Exit, Session, Spawn, Stdio};
+use apptainer_sys::process::{Session, Spawn, Stdio};
 use apptainer_sys::state::instance::Records;
 use tokio::time::Instant;
 
+use self::failure::will_pass;
 use super::Supervisor;
 use super::agent_file::agent_file;
 use super::journal::{Entry, Started, boot};
@@ -25,7 +26,6 @@ use super::watch::Watch;
 use super::watched::{Up, Watched};
 use crate::blocking::blocking;
 use crate::container::Settings;
-use crate::error::ApptainerFailure;
 use crate::exec::{Child, Link, Resident};
 use crate::instance::limits::{Enclosure, Site};
 use crate::instance::list::{records, running};
@@ -34,7 +34,7 @@ use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::Remains;
 use crate::instance::seconds::later;
-use crate::instance::start::{length, log_since};
+use crate::instance::start::length;
 use crate::instance::{InstanceError, logs};
 use crate::process::{OnDrop, Running, read_available};
 use crate::{OverlayLayer, Rootfs};
@@ -476,62 +476,6 @@ impl Starting<'_> {
         self.plan.image.lend(&mut spawn);
         Ok(spawn)
     }
-
-    /// The end of what the instance itself has said.
-    fn log(&self) -> String {
-        log_since(&self.records, &self.plan.name, self.entry.log_length)
-    }
-
-    fn ended_at_once(&self) -> InstanceError {
-        InstanceError::EndedAtOnce {
-            name: self.plan.name.clone(),
-            log: self.log(),
-        }
-    }
-
-    fn timed_out(&self) -> InstanceError {
-        InstanceError::TimedOut {
-            name: self.plan.name.clone(),
-            limit: self.plan.spec.time_to_start(),
-            log: self.log(),
-        }
-    }
-
-    fn failure(
-        &mut self,
-        program: std::path::PathBuf,
-        argv: Vec<OsString>,
-        exit: Exit,
-        stderr: &[u8],
-    ) -> InstanceError {
-        let failure = Failure::from_stderr(stderr);
-        if failure.kind == FailureKind::InstanceExists {
-            self.remnant.name_is_anothers(true);
-            return InstanceError::name_taken(&self.plan.name);
-        }
-        InstanceError::Apptainer {
-            name: self.plan.name.clone(),
-            failure: Box::new(ApptainerFailure {
-                program,
-                argv,
-                exit,
-                failure,
-                stderr: String::from_utf8_lossy(stderr).into_owned(),
-                stdout: String::new(),
-            }),
-            log: self.log(),
-        }
-    }
-}
-
-/// Whether a failure is one that passes: Apptainer waits for 10 seconds for a FUSE program.
-fn will_pass(failure: &ApptainerFailure) -> bool {
-    let mut lines = failure.stderr.lines();
-    lines.any(|line| {
-        let after = line.split_once(" failed to mount ");
-        let time = after.and_then(|(_, after)| after.rsplit_once(" in "));
-        time.is_some_and(|(_, time)| time.starts_with(|first: char| first.is_ascii_digit()))
-    })
 }
 
 /// A number that no other start has, of this program's or another's.
@@ -539,30 +483,4 @@ fn unique() -> u32 {
     use std::hash::{BuildHasher, RandomState};
     let hash = RandomState::new().hash_one(std::process::id());
     u32::try_from(hash >> 32).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failure(stderr: &str) -> ApptainerFailure {
-        ApptainerFailure {
-            program: "apptainer".into(),
-            argv: Vec::new(),
-            exit: Exit::Code(255),
-            failure: Failure::from_stderr(stderr.as_bytes()),
-            stderr: stderr.into(),
-            stdout: String::new(),
-        }
-    }
-
-    #[test]
-    fn only_a_mount_that_took_too_long_is_tried_again() {
-        let slow = "FATAL:   container creation failed: squashfuse_ll failed to mount /a in b.sif in 10s\n";
-        assert!(will_pass(&failure(slow)));
-        let never =
-            "FATAL:   container creation failed: squashfuse_ll failed to mount /a: exit status 1\n";
-        assert!(!will_pass(&failure(never)));
-        assert!(!will_pass(&failure("FATAL:   no such image")));
-    }
 }
