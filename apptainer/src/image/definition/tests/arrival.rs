@@ -88,8 +88,9 @@ proptest! {
 
     #[test]
     fn scripts_arrive(text in strange()) {
-        // What a shell gets to read is what was written.
-        let text = text.replace("END", "");
+        // What a shell gets to read is what was written. Dash 0.5.12 loses a byte above 127 where a
+        // line begins as the end does and goes on with it: so none does.
+        let text = text.replace('E', "");
         let script = format!("cat <<'END'\n{text}\nEND\n");
         let definition = Definition::from_image("docker://debian").post(&script);
         let sections = read_back(&rendered(&definition).unwrap());
