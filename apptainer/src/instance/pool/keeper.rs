@@ -1,7 +1,9 @@
 //! The task that keeps a pool: it starts, resets and stops instances.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -13,6 +15,9 @@ use super::size::Backoff;
 use super::{PoolError, Reset};
 use crate::instance::supervisor::Plan;
 use crate::instance::{InstanceError, Service, Supervisor};
+
+/// How long it may take to reset one.
+const RESETTING: Duration = Duration::from_secs(15);
 
 /// Dropped, it hands out no more, and what it was doing is called off.
 #[derive(Debug)]
@@ -209,10 +214,15 @@ impl Keeper {
         state.resetting += 1;
         self.jobs.spawn(async move {
             let service = &returned.member.service;
-            let is_restored = match original.restore(service.processes()).await {
-                Ok(true) => service.answers().await.is_ok(),
-                Ok(false) => false,
-                Err(error) => {
+            let restored = async {
+                let restored = original.restore(service.processes()).await?;
+                io::Result::Ok(restored && service.answers().await.is_ok())
+            };
+            // Whoever has used it may have halted its agent.
+            let is_restored = match timeout(RESETTING, restored).await {
+                Ok(Ok(is_restored)) => is_restored,
+                Err(_) => false,
+                Ok(Err(error)) => {
                     let name = service.name();
                     tracing::warn!(%error, name, "cannot reset an instance of a pool");
                     false

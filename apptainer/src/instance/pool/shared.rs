@@ -1,9 +1,11 @@
 //! What the handles of a pool share with the task that keeps it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use apptainer_sys::process::Exit;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -100,7 +102,7 @@ pub(super) struct Member {
     pub(super) uses: u32,
     /// What it is reset to, where that is done.
     pub(super) original: Option<Arc<Original>>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Member {
@@ -115,38 +117,52 @@ impl Member {
             number,
             uses: 0,
             original: original.map(Arc::new),
-            _watch: Watch::of(&service, shared),
+            watch: Watch::of(&service, shared),
             service,
         }
     }
 
     /// Whether it can be handed out.
     pub(super) fn is_well(&self) -> bool {
-        self.service.state() == Condition::Ready
+        self.service.state() == Condition::Ready && !self.watch.has_ended.load(Ordering::Acquire)
     }
 }
 
 /// Wakes the pool's task whenever an instance is in another state.
 #[derive(Debug)]
-struct Watch(AbortHandle);
+struct Watch {
+    task: AbortHandle,
+    /// Whether its payload has failed, though it goes on.
+    has_ended: Arc<AtomicBool>,
+}
 
 impl Watch {
     fn of(service: &Service, shared: &Arc<Shared>) -> Self {
         let (mut events, shared) = (service.events(), Arc::clone(shared));
+        let has_ended = Arc::<AtomicBool>::default();
+        let noted = Arc::clone(&has_ended);
         let watch = async move {
             while let Some(event) = events.next().await {
-                if let EventKind::State(_) = event.kind {
-                    shared.work.notify_one();
+                match event.kind {
+                    EventKind::State(_) => {}
+                    // A startscript that has put something into the background ends well.
+                    EventKind::PayloadEnded { exit } if exit.is_some_and(Exit::success) => continue,
+                    EventKind::PayloadEnded { .. } => noted.store(true, Ordering::Release),
+                    _ => continue,
                 }
+                shared.work.notify_one();
             }
         };
-        Self(tokio::spawn(watch).abort_handle())
+        Self {
+            task: tokio::spawn(watch).abort_handle(),
+            has_ended,
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

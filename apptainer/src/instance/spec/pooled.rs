@@ -20,6 +20,14 @@ impl Spec {
                 findings.add(format!("ports[{index}].number"), problem);
             }
         }
+        if self.writable {
+            let problem = "several instances cannot write to one image; use `temporary_overlay`";
+            findings.add("writable", problem);
+        }
+        if self.workdir.is_some() {
+            let problem = "several instances cannot have one; leave it out";
+            findings.add("workdir", problem);
+        }
         for index in self.written_overlays() {
             let problem = "several instances cannot write to one overlay; use `temporary_overlay`";
             findings.add(format!("overlays[{index}]"), problem);

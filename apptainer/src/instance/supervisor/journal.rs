@@ -75,6 +75,39 @@ pub(super) struct Started {
     pub(super) payload: Option<u64>,
 }
 
+/// What it takes to end an instance: noted by every version.
+#[derive(Deserialize)]
+struct Core {
+    id: String,
+    name: String,
+    naming: Naming,
+    room: PathBuf,
+    #[serde(default)]
+    site: serde_json::Value,
+}
+
+impl Core {
+    /// It as a note of an instance that was never started, and so is not watched again.
+    fn read(text: &[u8]) -> serde_json::Result<Entry> {
+        let core: Self = serde_json::from_slice(text)?;
+        Ok(Entry {
+            id: core.id,
+            name: core.name,
+            naming: core.naming,
+            boot: String::new(),
+            room: core.room,
+            spec: Spec::new(""),
+            ports: Vec::new(),
+            site: serde_json::from_value(core.site).unwrap_or_default(),
+            enclosure: None,
+            is_paused: false,
+            log_length: 0,
+            log_starts: [0; 2],
+            started: None,
+        })
+    }
+}
+
 impl Journal {
     /// Opens the journal of the supervisor of this name; `None` while another has it.
     pub(super) fn open(config: &ConfigDir, name: &str) -> io::Result<Option<Self>> {
@@ -130,7 +163,9 @@ impl Journal {
         remove_if_there(&self.path(id))
     }
 
-    /// All that is noted. What cannot be read was left by a machine that stopped, and is removed.
+    /// All that is noted. Of what another version has noted in its own way there is as much as it
+    /// takes to end it. What cannot be read at all was left by a machine that stopped, and is
+    /// removed.
     pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.folder)? {
@@ -138,7 +173,8 @@ impl Journal {
             if path.extension().is_none_or(|ending| ending != "json") {
                 continue;
             }
-            match serde_json::from_slice(&fs::read(&path)?) {
+            let text = fs::read(&path)?;
+            match serde_json::from_slice(&text).or_else(|_| Core::read(&text)) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => {
                     tracing::warn!(%error, path = %path.display(), "removing a damaged note of an instance");
@@ -172,4 +208,48 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 pub(super) fn boot() -> io::Result<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::lock(folder.path().to_owned()).unwrap().unwrap();
+        (folder, journal)
+    }
+
+    fn entry() -> Entry {
+        let text =
+            r#"{"id": "a-1", "name": "a", "naming": "generated", "room": "/room", "new": 1}"#;
+        Core::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_noted_is_found_until_it_is_struck_out() {
+        let (_folder, journal) = journal();
+        journal.note(&entry()).unwrap();
+        let found = journal.entries().unwrap();
+        assert_eq!(found[0].id, "a-1");
+        journal.strike("a-1").unwrap();
+        assert!(journal.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_another_version_has_noted_can_be_ended() {
+        let (_folder, journal) = journal();
+        journal.note(&entry()).unwrap();
+        let path = journal.path("a-1");
+        let text = fs::read_to_string(&path).unwrap();
+        let newer = text.replace("\"image\"", "\"picture\"");
+        assert_ne!(newer, text);
+        fs::write(&path, newer).unwrap();
+        let found = journal.entries().unwrap();
+        assert_eq!(found[0].room, PathBuf::from("/room"));
+        assert!(found[0].started.is_none());
+        fs::write(&path, "{").unwrap();
+        assert!(journal.entries().unwrap().is_empty());
+        assert!(!path.exists());
+    }
 }

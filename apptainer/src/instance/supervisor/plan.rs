@@ -54,7 +54,7 @@ impl Spec {
     }
 
     /// What the agent takes the place of.
-    pub(super) fn agent_place(&self) -> &'static str {
+    pub(in crate::instance) fn agent_place(&self) -> &'static str {
         if self.takes_runscript() {
             RUNSCRIPT
         } else {

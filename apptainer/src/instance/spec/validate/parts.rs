@@ -1,8 +1,9 @@
 //! What its parts find wrong with themselves, and with each other.
 
-use crate::instance::PortRef;
+use super::values::check_placeholders;
 use crate::instance::spec::Spec;
 use crate::instance::spec::error::Findings;
+use crate::instance::{PortRef, Probe};
 
 pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     add(findings, "limits", spec.limits.findings());
@@ -14,6 +15,11 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
         return;
     };
     add(findings, "health", health.findings());
+    if let Probe::Command { argv } = &health.probe {
+        for (index, word) in argv.iter().enumerate() {
+            check_placeholders(spec, &format!("health.probe.argv[{index}]"), word, findings);
+        }
+    }
     if let Some(PortRef::Name(name)) = health.port()
         && !spec.ports.iter().any(|port| port.name == *name)
     {

@@ -28,7 +28,7 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
             );
             return findings.add(field, problem);
         }
-        findings.maybe(field.clone(), reserved(&place));
+        findings.maybe(field.clone(), reserved(spec, &place));
         taken.push(Taken { place, field });
     };
     for (index, bind) in spec.binds.iter().enumerate() {
@@ -74,10 +74,11 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn reserved(place: &Path) -> Option<&'static str> {
+fn reserved(spec: &Spec, place: &Path) -> Option<&'static str> {
     if place == Path::new("/") {
         return Some("the image is there, and Apptainer shows nothing else; name a place below");
     }
-    let is_startscript = place == Path::new("/.singularity.d/startscript");
-    is_startscript.then_some("supervision needs this file; run what you mean as the payload")
+    let taken = Path::new(spec.agent_place());
+    (taken.starts_with(place))
+        .then_some("supervision needs this file; run what you mean as the payload")
 }

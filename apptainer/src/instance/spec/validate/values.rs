@@ -67,7 +67,7 @@ fn check_payload(spec: &Spec, findings: &mut Findings) {
     }
 }
 
-fn check_placeholders(spec: &Spec, field: &str, text: &str, findings: &mut Findings) {
+pub(super) fn check_placeholders(spec: &Spec, field: &str, text: &str, findings: &mut Findings) {
     for name in placeholder::names(text) {
         if !spec.ports.iter().any(|port| port.name == name) {
             let problem = format!("{{port:{name}}}: no port has that name; declare it in `ports`");
@@ -104,11 +104,28 @@ fn wrong_name(name: &str) -> Option<&'static str> {
 }
 
 fn check_ports(spec: &Spec, findings: &mut Findings) {
-    let mut names = BTreeSet::new();
+    let (mut names, mut numbers, mut variables) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (index, port) in spec.ports.iter().enumerate() {
         if !names.insert(&port.name) {
             let problem = format!("two ports are called {}; rename one", port.name);
             findings.add(format!("ports[{index}].name"), problem);
+        }
+        if let Some(number) = port.number
+            && !numbers.insert(number)
+        {
+            let problem = format!("two ports have the number {number}; change one");
+            findings.add(format!("ports[{index}].number"), problem);
+        }
+        let Some(variable) = &port.env else {
+            continue;
+        };
+        let field = format!("ports[{index}].env");
+        if let Some(problem) = wrong_name(variable) {
+            findings.add(field, problem);
+        } else if !variables.insert(variable) || spec.env.0.contains_key(variable) {
+            let problem = format!("{variable} is set by something else too; rename one");
+            findings.add(field, problem);
         }
     }
 }
