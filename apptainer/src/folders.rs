@@ -63,9 +63,13 @@ fn open(folder: &Path) {
 fn remove_as_root_within(folder: &Path) -> io::Result<bool> {
     let mut unshare = Command::new("unshare");
     unshare.args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let status = unshare
         .arg(folder)
+        .env_clear()
+        .env("PATH", path)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     match status {

@@ -1,4 +1,4 @@
-//! Ports that are kept free for an instance until it has them.
+//! Ports that are kept for an instance for as long as it lives.
 
 mod error;
 mod reservation;

@@ -108,7 +108,10 @@ impl Room {
             // signal to whoever has become its parent, which may be this program.
             for signal in [Signal::STOP, Signal::KILL] {
                 for member in &members {
-                    member.pidfd.signal(signal)?;
+                    // One that may not be signalled keeps nobody else alive.
+                    if let Err(error) = member.pidfd.signal(signal) {
+                        tracing::debug!(%error, pid = member.process.pid, "cannot signal a process of an instance");
+                    }
                 }
             }
             if members.is_empty() && !self.is_alive()? {

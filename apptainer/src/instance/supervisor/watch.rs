@@ -304,10 +304,6 @@ impl Watch {
             Verdict::Healthy => State::Ready,
             Verdict::Unhealthy => State::Unhealthy,
         };
-        if self.wellness == State::Ready {
-            // Its server has its ports.
-            self.watched.reservations = None;
-        }
         if !self.watched.is_paused {
             self.chronicle.enter(self.wellness.clone());
         }
