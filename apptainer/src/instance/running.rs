@@ -183,7 +183,7 @@ impl Instance {
     /// A command in the instance.
     ///
     /// The environment, working directory and privileges are the
-    /// [`Container`]'s; the program is a path in it, or a name on its `PATH`.
+    /// [`Container`](crate::Container)'s; the program is a path in it, or a name on its `PATH`.
     ///
     /// The first starts an agent in the instance, which takes an `apptainer exec`; the
     /// others are started by that. A command that shares the caller's terminal takes an
