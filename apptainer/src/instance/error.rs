@@ -191,6 +191,14 @@ impl InstanceError {
         }
     }
 
+    pub(super) fn watching(name: &str, source: io::Error) -> Self {
+        Self::Io {
+            doing: "watch",
+            name: name.to_owned(),
+            source,
+        }
+    }
+
     pub(super) fn limit(doing: &'static str, name: &str, source: LimitError) -> Self {
         Self::Limit {
             doing,

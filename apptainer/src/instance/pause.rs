@@ -211,6 +211,21 @@ impl Pause {
         standstill.let_go()
     }
 
+    /// The same without waiting, by a thread of its own where somebody is halting it.
+    pub(super) fn resume_unawaited(self: Arc<Self>, who: Who) -> Result<(), LimitError> {
+        if self.0.try_lock().is_ok() {
+            return self.resume(who);
+        }
+        let resume = move || {
+            if let Err(error) = self.resume(who) {
+                tracing::warn!(%error, "cannot resume a dropped instance");
+            }
+        };
+        let thread = std::thread::Builder::new().name("apptainer-dropper".into());
+        let started = thread.spawn(resume);
+        started.map(drop).map_err(LimitError::processes("resume"))
+    }
+
     /// The same, and what another has paused, who is gone. What stands still on its own then
     /// goes on too.
     pub(super) fn resume_all(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, State, Tree};
 use apptainer_sys::state::instance::{Held, Record};
 
-use crate::process::Ended;
+use crate::process::{Ended, INIT};
 
 /// How long an instance may take to be gone once it has been killed: unmounting
 /// a FUSE file system takes Apptainer up to two seconds.
@@ -17,9 +17,6 @@ const CLEAN_UP: Duration = Duration::from_secs(4);
 
 /// What keeps a container going: Apptainer's first process, and our agents.
 const KEEPERS: [&str; 2] = [INIT, "apptainer-agent"];
-
-/// What Apptainer calls its first process in a PID namespace.
-const INIT: &str = "appinit";
 
 /// The two processes that an instance stands and falls with, held so that their
 /// pids cannot come to mean others.

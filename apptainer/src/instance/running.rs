@@ -43,7 +43,7 @@ pub struct Instance {
 }
 
 /// How long an instance may take to obey `SIGTERM`, unless the caller says.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 impl Instance {
     pub(super) fn new(
@@ -234,7 +234,7 @@ impl Drop for Instance {
             tracing::warn!(%error, name = self.name, "cannot kill a dropped instance");
         }
         // Only then does what is frozen end.
-        if let Err(error) = self.paused.resume(Who::User) {
+        if let Err(error) = Arc::clone(&self.paused).resume_unawaited(Who::User) {
             tracing::warn!(%error, name = self.name, "cannot resume a dropped instance");
         }
         self.remains.clear_logs();

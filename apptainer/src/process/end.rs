@@ -29,7 +29,7 @@ const HELPERS: &[&str] = &[
 ];
 
 /// The first process of a PID namespace, Apptainer's own.
-const INIT: &str = "appinit";
+pub(crate) const INIT: &str = "appinit";
 
 /// A helper is served by Apptainer's own process, and never below the payload.
 fn is_helper(member: &Member, root: Pid) -> bool {

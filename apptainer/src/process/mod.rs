@@ -8,6 +8,7 @@ mod run;
 mod running;
 mod tail;
 
+pub(crate) use end::INIT;
 pub(crate) use ended::Ended;
 pub(crate) use root::Root;
 pub(crate) use run::{Ended as RunEnded, Keep, Run, RunError};

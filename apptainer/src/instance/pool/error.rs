@@ -26,15 +26,24 @@ pub enum PoolError {
     Stop(Arc<InstanceError>),
     /// None could be had in time.
     #[error(
-        "check an instance out: all were in use for {limit:?}; give some back sooner, raise `max`, or wait longer"
+        "check an instance out: none was free within {limit:?}{}", why_none(last_failure.as_deref())
     )]
     TimedOut {
         /// How long was waited.
         limit: Duration,
+        /// Why the last one that was to be there is not, since one was given out.
+        last_failure: Option<Arc<InstanceError>>,
     },
     /// The pool was shut down, or its runtime was.
     #[error("check an instance out: the pool is closed")]
     Closed,
+}
+
+fn why_none(failure: Option<&InstanceError>) -> String {
+    match failure {
+        Some(failure) => format!(", and the last that was to be: {failure}"),
+        None => "; give some back sooner, raise `max`, or wait longer".to_owned(),
+    }
 }
 
 impl PoolError {

@@ -280,6 +280,7 @@ impl Keeper {
     /// Stops those that were not well while nobody used them.
     fn see_to_discarded(&mut self, state: &mut State) {
         for member in std::mem::take(&mut state.discarded) {
+            state.last_failure = Some(Arc::new(member.service.has_ended()));
             // It may be one of which all end soon after they are ready.
             if member.uses == 0 {
                 self.put_off();
@@ -295,6 +296,9 @@ impl Keeper {
         tracing::warn!(%error, "cannot start an instance of a pool");
         self.put_off();
         let error = PoolError::from(error);
+        if let PoolError::Start(failure) = &error {
+            state.last_failure = Some(Arc::clone(failure));
+        }
         if self.opening.is_some() {
             self.fail(state, error);
         } else if !self.has_hope(state) {

@@ -105,7 +105,10 @@ impl Pool {
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(result)) => result.map(Checkout::used),
             Ok(Err(_)) => Err(PoolError::Closed),
-            Err(_) => Err(PoolError::TimedOut { limit }),
+            Err(_) => Err(PoolError::TimedOut {
+                limit,
+                last_failure: self.shared().lock().last_failure.clone(),
+            }),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::reset::Original;
 use super::size::Counts;
 use super::{Checkout, PoolError, PoolSize, PoolStats, Reset};
-use crate::instance::{EventKind, Service, State as Condition};
+use crate::instance::{EventKind, InstanceError, Service, State as Condition};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) discarded_total: u64,
     /// Why one could not be stopped.
     pub(super) stop_error: Option<PoolError>,
+    /// Why the last one that was to be there is not, since one was given out.
+    pub(super) last_failure: Option<Arc<InstanceError>>,
 }
 
 type Handed = Result<Checkout, PoolError>;
@@ -283,6 +285,7 @@ impl State {
     }
 
     fn hand_out(&mut self, member: Member, shared: &Arc<Shared>) -> Checkout {
+        self.last_failure = None;
         self.in_use.insert(member.number, member.service.clone());
         Checkout::new(member, shared)
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use apptainer_sys::process::Signal;
 
 use super::Spec;
+use crate::instance::running::GRACE;
 
 const START_DEADLINE: Duration = Duration::from_secs(120);
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 impl Spec {
     /// How long it may take until it is ready.
@@ -22,7 +22,7 @@ impl Spec {
 
     /// How long it may take to obey that.
     pub(in crate::instance) fn time_to_stop(&self) -> Duration {
-        self.stop_grace.unwrap_or(STOP_GRACE)
+        self.stop_grace.unwrap_or(GRACE)
     }
 }
 

@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use apptainer_sys::process::{Pid, Process};
 use sha2::{Digest, Sha256};
@@ -25,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::journal::Journal;
-use super::{InstanceError, Spec, State};
+use super::{InstanceError, Spec};
 use crate::Apptainer;
 use crate::blocking::blocking;
 use crate::exec::Link;
@@ -45,8 +44,8 @@ pub use service::Service;
 /// variables too.
 ///
 /// A handle: cheap to clone. With the last one its instances are killed, and a thread takes away
-/// what is left of them; [`shut_down`](Self::shut_down)
-/// stops them in order, and [`leave`](Self::leave) leaves them running.
+/// what is left of them; [`shut_down`](Self::shut_down) stops them in order, and
+/// [`leave`](Self::leave) leaves them running.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     inner: Arc<Inner>,
@@ -317,9 +316,6 @@ impl Drop for Inner {
     }
 }
 
-/// How long an instance may take to obey, unless its description says.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Sees to it that the folder is there, and that nobody else may enter it.
 fn make_runtime(runtime: &Path) -> Result<(), InstanceError> {
     let own = default_parent();
@@ -368,11 +364,3 @@ fn agent(link: &Link) -> io::Result<Option<(Pid, u64)>> {
     let process = Process::read(pid)?;
     Ok(process.map(|process| (pid, process.started)))
 }
-
-const _: () = {
-    /// Handles go from task to task.
-    const fn is_shared<T: Send + Sync>() {}
-    is_shared::<Supervisor>();
-    is_shared::<Service>();
-    let _: fn(&State) -> bool = State::is_final;
-};

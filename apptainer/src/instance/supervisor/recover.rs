@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apptainer_sys::process::{Pid, PidFd, Process};
@@ -48,7 +49,7 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
         let Some(journal) = Journal::lock(folder).map_err(failed)? else {
             continue;
         };
-        let journal = std::sync::Arc::new(journal);
+        let journal = Arc::new(journal);
         for entry in journal.entries().map_err(failed)? {
             let name = entry.name.clone();
             let mut remnant = remnant(client, &journal, &entry)?;
@@ -59,7 +60,7 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
             }
             remnant.leave();
         }
-        if let Some(journal) = std::sync::Arc::into_inner(journal) {
+        if let Some(journal) = Arc::into_inner(journal) {
             journal.remove_if_empty().map_err(failed)?;
         }
     }
@@ -68,7 +69,7 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
 
 fn remnant(
     client: &Apptainer,
-    journal: &std::sync::Arc<Journal>,
+    journal: &Arc<Journal>,
     entry: &Entry,
 ) -> Result<Remnant, InstanceError> {
     let remains = Remains::new(records(client, &entry.name)?, &entry.name, entry.naming);
@@ -102,12 +103,15 @@ impl Supervisor {
         let boot = boot().map_err(failed)?;
         for entry in self.journal().entries().map_err(failed)? {
             let name = entry.name.clone();
-            let mut remnant = remnant(self.client(), self.journal(), &entry)?;
             let was_started = entry.started.is_some();
+            // What is left is held only where it is decided on: dropped, it would be ended.
+            let remnant = || remnant(self.client(), self.journal(), &entry);
             if recovery == Recovery::Reattach && entry.boot == boot {
                 match self.reattach_soon(&entry).await {
                     Ok(Some(up)) => {
+                        let remnant = remnant()?;
                         if let Err(error) = self.watch_again(entry, up, remnant) {
+                            self.note_lost(&name);
                             tracing::warn!(%error, name, "an instance that was left cannot be watched again, and is ended");
                         }
                         continue;
@@ -121,6 +125,7 @@ impl Supervisor {
             if was_started {
                 self.note_lost(&name);
             }
+            let mut remnant = remnant()?;
             let (cleared, mut remnant) =
                 blocking(move || (remnant.clear(Known::Nothing), remnant)).await;
             match cleared {
@@ -234,11 +239,7 @@ impl Supervisor {
 
     fn watch_again(&self, entry: Entry, up: Up, remnant: Remnant) -> Result<(), InstanceError> {
         let name = entry.name.clone();
-        let io_error = |source| InstanceError::Io {
-            doing: "watch",
-            name,
-            source,
-        };
+        let io_error = |source| InstanceError::watching(&name, source);
         let records = records(self.client(), &entry.name)?;
         let settings = entry.spec.settled(&entry.ports, None).for_joining();
         let watched = Watched::own(self, entry, records, settings, up, remnant);

@@ -108,11 +108,9 @@ impl Remnant {
         }
     }
 
-    /// It runs, and is found by its name.
-    pub(super) fn is_started(&mut self) {
-        if let Some(parts) = &mut self.parts {
-            parts.starting = None;
-        }
+    /// It runs, and is found by its name: gives up what kept that from others.
+    pub(super) fn give_name_up(&mut self) -> Option<FileLock> {
+        self.parts.as_mut()?.starting.take()
     }
 
     /// Whether an instance of its name was started by somebody else.
@@ -167,9 +165,7 @@ impl Parts {
         self.starting = None;
         Ok(true)
     }
-}
 
-impl Parts {
     /// Ends what is known to run, so that not all processes of the machine are searched for it,
     /// as takes long where many are dropped at once. Blocks.
     fn end(&self) -> Known {

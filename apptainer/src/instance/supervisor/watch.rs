@@ -120,7 +120,8 @@ impl Watch {
         let watched = &mut self.watched;
         let processes = Arc::clone(&watched.processes);
         let chronicle = self.chronicle.clone();
-        watched.remnant.is_started();
+        // Until it is among those that are watched.
+        let _starting = watched.remnant.give_name_up();
         watched.remnant.is_watched(processes, chronicle);
         let (sender, orders) = mpsc::unbounded_channel();
         let service = Service {
@@ -160,7 +161,7 @@ impl Watch {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, shared: Arc<Shared>) {
         let mut replies = Vec::new();
         let Some(cause) = self.watch(&mut orders, &mut replies).await else {
-            self.leave();
+            self.leave().await;
             return;
         };
         self.end_surely(cause, orders, replies, &shared).await;
@@ -381,8 +382,11 @@ impl Watch {
         InstanceError::limit(doing, &self.watched.name, source)
     }
 
-    /// Leaves it running.
-    fn leave(&mut self) {
+    /// Leaves it running, and nothing of it halted but for its user.
+    async fn leave(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish().await;
+        }
         self.watched.remnant.leave();
         self.chronicle.close();
     }

@@ -7,17 +7,19 @@ use std::time::Duration;
 use apptainer_sys::process::{Member, Signal};
 use apptainer_sys::state::instance::Records;
 
+use super::Supervisor;
 use super::journal::{Entry, Journal};
 use super::remnant::Remnant;
-use super::{GRACE, Supervisor};
 use crate::Apptainer;
 use crate::container::Settings;
 use crate::exec::{Child, Link, Place, Slot};
 use crate::instance::limits::Enclosure;
 use crate::instance::list::Found;
+use crate::instance::lock::try_lock;
 use crate::instance::ports::Reservations;
 use crate::instance::processes::Processes;
 use crate::instance::remains::{Naming, Remains};
+use crate::instance::running::GRACE;
 use crate::instance::{Health, InstanceError, LogSettings};
 use crate::process::Ended;
 
@@ -161,14 +163,20 @@ impl Supervisor {
         if let Some(service) = self.service(name) {
             return Ok(service);
         }
+        // Nobody else comes to watch it meanwhile: neither who starts it nor who adopts it too.
+        let lock = try_lock(self.client().config_dir(), name);
+        let lock = lock.map_err(|source| InstanceError::watching(name, source))?;
+        let _lock = lock.ok_or_else(|| {
+            let reason = "somebody starts it, or begins to watch it, at this moment";
+            InstanceError::watching(name, io::Error::new(io::ErrorKind::WouldBlock, reason))
+        })?;
+        if let Some(service) = self.service(name) {
+            return Ok(service);
+        }
         let found = crate::instance::list::found(self.client(), name).await?;
         let watched = Watched::foreign(self.client(), name, found);
         let watch = watched.and_then(super::watch::Watch::new);
-        let watch = watch.map_err(|source| InstanceError::Io {
-            doing: "watch",
-            name: name.to_owned(),
-            source,
-        })?;
+        let watch = watch.map_err(|source| InstanceError::watching(name, source))?;
         Ok(watch.begin(self))
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use apptainer::instance::{Event, EventKind, Recovery, Service, Spec, State, Supervisor};
+use apptainer::instance::{
+    Event, EventKind, InstanceError, Recovery, Service, Spec, State, Supervisor,
+};
 use apptainer::sys::process::{Exit, Pid, Process, Signal};
 use fixtures::World;
 
@@ -100,6 +102,44 @@ async fn what_ran_is_found_again_and_obeys() {
     again.stop().await.unwrap();
     supervisor.shut_down().await.unwrap();
     assert!(stopped(&two).await.was_asked);
+    world.finish();
+}
+
+#[tokio::test]
+async fn what_is_found_is_left_alone_when_opening_is_called_off() {
+    let world = World::new().await;
+    let spec = world.spec().name("left").command(WAIT);
+    Program::running(&world, "test", &[spec], &Then::Nothing).kill();
+    let pid = world.client().instances().await.unwrap()[0].pid;
+    let builder = || {
+        let builder = world.client().supervisor("test");
+        builder.runtime_dir(world.folder().join("runtime"))
+    };
+    for micros in [0, 100, 300, 1000, 2000, 3000, 5000, 8000, 12000, 20000] {
+        let late = Duration::from_micros(micros);
+        // One that is done in time is left, too.
+        match tokio::time::timeout(late, builder().open()).await {
+            Ok(Ok(supervisor)) => supervisor.leave().await,
+            // The last one is not quite over.
+            Ok(Err(error)) => assert!(
+                matches!(error, InstanceError::SupervisorRuns { .. }),
+                "{error}"
+            ),
+            Err(_) => {}
+        }
+    }
+    let supervisor = loop {
+        match builder().open().await {
+            Err(InstanceError::SupervisorRuns { .. }) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            supervisor => break supervisor.unwrap(),
+        }
+    };
+    let service = supervisor.service("left").expect("it was left");
+    assert_eq!(service.pid(), pid);
+    service.ready().await.unwrap();
+    supervisor.shut_down().await.unwrap();
     world.finish();
 }
 
