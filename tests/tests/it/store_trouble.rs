@@ -13,7 +13,7 @@ use apptainer::{Apptainer, Image};
 use fixtures::{Login, Registry, World, busybox_archive};
 use nix::sys::statvfs::statvfs;
 
-const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
+pub(super) const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
 const REFERENCE: &str = "APPTAINER_TESTS_REFERENCE";
 
 pub(super) async fn says_hello(image: &Image) {
@@ -27,7 +27,7 @@ pub(super) async fn says_hello(image: &Image) {
 
 /// Runs a test that is ignored in mounts of its own, which a script has made with the folder as
 /// its `$0`. Only to mount does it have capabilities.
-fn run_in_mounts(script: &str, folder: &Path, test: &str, reference: &str) {
+pub(super) fn run_in_mounts(script: &str, folder: &Path, test: &str, reference: &str) {
     let mut command = Command::new("unshare");
     let mut enter = "exec \"$@\"";
     if !nix::unistd::geteuid().is_root() {
@@ -46,7 +46,7 @@ fn run_in_mounts(script: &str, folder: &Path, test: &str, reference: &str) {
     assert!(status.unwrap().success());
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
@@ -79,7 +79,7 @@ pub(super) fn large_archive(folder: &Path, bytes: u64) -> PathBuf {
 }
 
 /// Writes a file until so many bytes are free on its file system.
-fn fill(path: &Path, free: u64) {
+pub(super) fn fill(path: &Path, free: u64) {
     let _ = fs::remove_file(path);
     let mut file = File::create(path).unwrap();
     let found = statvfs(path).unwrap();

@@ -1,6 +1,7 @@
 //! Instances under supervision.
 
 mod ended;
+mod full_disk;
 mod program;
 mod recovered;
 mod started;
