@@ -7,8 +7,10 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use apptainer_sys::process::Pid;
+use apptainer_sys::process::{Pid, Process, State};
 use apptainer_sys::state::{ConfigDir, host_name};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,10 @@ use crate::instance::Spec;
 use crate::instance::limits::{EnclosureRecord, Site};
 use crate::instance::remains::Naming;
 use crate::lock::{FileLock, Locking};
+
+/// How long the lock of a supervisor that was killed may be held by what it was about to start,
+/// which has all that it had until it is executed.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The journals of all supervisors on this host.
 pub(super) fn folder(config: &ConfigDir) -> io::Result<PathBuf> {
@@ -126,9 +132,19 @@ impl Journal {
     pub(super) fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
         // The folder is this node's own.
         let locking = Locking::on_this_node(&folder)?;
-        let Some(lock) = FileLock::try_take(&folder.join("lock"), locking)? else {
-            return Ok(None);
+        let path = folder.join("lock");
+        let asked = Instant::now();
+        let lock = loop {
+            if let Some(lock) = FileLock::try_take(&path, locking)? {
+                break lock;
+            }
+            if !is_killed(&path, locking) || asked.elapsed() > PATIENCE {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(2));
         };
+        // Where there is no room for that, whoever finds it held takes us to be there.
+        let _ = lock.write(std::process::id().to_string().as_bytes());
         for file in fs::read_dir(&folder)? {
             let path = file?.path();
             // What was being written when its writer was killed.
@@ -197,6 +213,17 @@ impl Journal {
     }
 }
 
+/// Whether whoever has written to this lock is no more.
+fn is_killed(lock: &Path, locking: Locking) -> bool {
+    let written = FileLock::read(lock, locking).unwrap_or_default();
+    let written = String::from_utf8(written).unwrap_or_default();
+    let Ok(pid) = written.parse() else {
+        return false;
+    };
+    let process = Process::read(pid);
+    process.is_ok_and(|process| process.is_none_or(|process| process.state == State::Zombie))
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -234,6 +261,25 @@ mod tests {
         assert_eq!(found[0].id, "a-1");
         journal.strike("a-1").unwrap();
         assert!(journal.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_holder_is_waited_for() {
+        let (folder, journal) = journal();
+        let again = || Journal::lock(folder.path().to_owned()).unwrap();
+        assert!(again().is_none());
+        let mut killed = std::process::Command::new("true").spawn().unwrap();
+        killed.wait().unwrap();
+        journal
+            .lock
+            .write(killed.id().to_string().as_bytes())
+            .unwrap();
+        let held = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(journal);
+        });
+        assert!(again().is_some());
+        held.join().unwrap();
     }
 
     #[test]
