@@ -45,6 +45,7 @@ mod folders;
 pub mod image;
 pub mod instance;
 mod lock;
+mod mountinfo;
 
 mod process;
 

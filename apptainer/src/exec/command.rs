@@ -54,6 +54,15 @@ pub struct Command {
     kill_on_drop: bool,
 }
 
+/// What commands in a place are like, unless they say otherwise.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Defaults {
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    /// Soft and hard.
+    pub(crate) limits: Vec<(Resource, u64, u64)>,
+}
+
 /// What a command is, whichever way it is run.
 #[derive(Debug)]
 pub(super) struct Description {
@@ -86,10 +95,14 @@ impl Container {
 
 impl Command {
     pub(crate) fn new(way: Way, program: impl AsRef<OsStr>) -> Self {
-        let limits = match &way {
-            Way::Slot(slot) => slot.rlimits().to_vec(),
-            _ => Vec::new(),
+        let defaults = match &way {
+            Way::Slot(slot) => slot.defaults().clone(),
+            _ => Defaults::default(),
         };
+        Self::like(defaults, way, program)
+    }
+
+    pub(super) fn like(defaults: Defaults, way: Way, program: impl AsRef<OsStr>) -> Self {
         Self {
             way,
             description: Description {
@@ -97,10 +110,10 @@ impl Command {
                 args: Vec::new(),
                 env: Vec::new(),
                 clears_env: false,
-                current_dir: None,
-                umask: None,
+                current_dir: defaults.current_dir,
+                umask: defaults.umask,
                 nice: 0,
-                limits,
+                limits: defaults.limits,
                 terminal: None,
             },
             streams: [None, None, None],

@@ -36,6 +36,7 @@ pub use stdio::Stdio;
 pub use stream::{Chunk, OutputStream, Source};
 pub use terminal::{ChildTerminal, TerminalReader, TerminalWriter};
 
+pub(crate) use command::Defaults;
 pub(crate) use lines::take_line;
 pub(crate) use link::{Resident, Slot, resident_program};
 pub(crate) use place::{Place, Way};

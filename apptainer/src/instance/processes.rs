@@ -1,14 +1,15 @@
 //! The processes of an instance, from outside.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use apptainer_sys::process::{Member, Pid, PidFd, Process, Signal, State, Tree};
 use apptainer_sys::state::instance::{Held, Record};
 
+use crate::mountinfo::Mount;
 use crate::process::{Ended, INIT};
 
 /// How long an instance may take to be gone once it has been killed: unmounting
@@ -75,6 +76,21 @@ impl Processes {
             member.process.parent == self.master_pid && member.process.pid != self.payload_pid
         });
         Ok(session)
+    }
+
+    /// How many file systems there are of programs that Apptainer has started for the container,
+    /// whether or not those still run.
+    pub(super) fn served(&self) -> usize {
+        // There are none of one that has ended, and those of another user's may not be seen.
+        let mounts = |pid| fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let theirs = mounts(self.master_pid.to_string());
+        // The others are there for all.
+        let ours = mounts("self".to_owned());
+        let devices = |mounts| -> HashSet<&str> {
+            let served = Mount::all(mounts).filter(|mount| mount.kind.starts_with("fuse."));
+            served.map(|mount| mount.device).collect()
+        };
+        devices(&theirs).difference(&devices(&ours)).count()
     }
 
     /// Tells when what the container runs has ended: what Apptainer's first process has started,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::mountinfo::Mount;
+use crate::mountinfo::Mount;
 
 /// Whether this folder's file system grants a flock at all.
 pub(super) fn has_flock(folder: &Path) -> io::Result<bool> {

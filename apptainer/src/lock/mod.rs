@@ -8,7 +8,6 @@ mod face;
 mod flock;
 mod lease;
 mod locking;
-mod mountinfo;
 mod renewal;
 mod term;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Agents that an instance is started with: its first program, which starts all others.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::protocol::Orphans;
 use super::socket::Listening;
 use super::transport::Transport;
 use super::{Link, LinkError};
+use crate::exec::{Command, Defaults, Way};
 use crate::process::Ended;
 
 /// An agent that somebody starts as the first program of an instance. It goes on without its
@@ -61,10 +62,14 @@ impl Resident {
         Ok(())
     }
 
-    /// The way to it, once it runs. This does not tell that it never will: whoever serves the
-    /// container has its sockets open, too.
+    /// The way to it, once it runs. This does not tell that it never will, which whoever was to
+    /// start it knows, and why: what serves the container may have its sockets open, too.
     pub(crate) async fn link(self) -> Result<Link, LinkError> {
-        let agent = welcome(hear(&self.socket).await?)?;
+        let heard = match hear(&self.socket).await {
+            Err(LinkError::Lost) => std::future::pending().await,
+            heard => heard?,
+        };
+        let agent = welcome(heard)?;
         let address = Some(self.listening.keep());
         let connection = Connection::new(self.socket, None, address, agent);
         Ok(Link::resident(connection))
@@ -75,6 +80,11 @@ impl Link {
     /// Finds an agent again that an instance was started with.
     pub(crate) async fn attach_resident(socket: &Path) -> Result<Self, LinkError> {
         attach(socket).await.map(Self::resident)
+    }
+
+    /// A command in the container that is like this.
+    pub(crate) fn command_like(&self, program: impl AsRef<OsStr>, defaults: Defaults) -> Command {
+        Command::like(defaults, Way::Link(self.transport.clone()), program)
     }
 
     /// Tells when its agent has ended, where the host can see it. For one that keeps it.

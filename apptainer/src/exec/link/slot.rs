@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::launch::launch;
 use super::transport::Transport;
 use super::{Link, LinkError};
-use crate::exec::{ExecError, Place, Resource};
+use crate::exec::{Defaults, ExecError, Place};
 
 /// The link of one place, for all commands there.
 #[derive(Debug)]
 pub(crate) struct Slot {
     place: Arc<Place>,
-    /// What each command there may use, soft and hard, unless it is told otherwise.
-    rlimits: Vec<(Resource, u64, u64)>,
+    defaults: Defaults,
     reached: Mutex<Option<Reached>>,
     /// Held by whoever makes the link, so that it is made once.
     making: tokio::sync::Mutex<()>,
@@ -34,17 +33,17 @@ impl Slot {
     pub(crate) fn new(place: Place) -> Self {
         Self {
             place: Arc::new(place),
-            rlimits: Vec::new(),
+            defaults: Defaults::default(),
             reached: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
         }
     }
 
-    /// With this link in it, and no other ever, for commands that these limits hold.
-    pub(crate) fn linked(place: Place, link: Link, rlimits: Vec<(Resource, u64, u64)>) -> Self {
+    /// With this link in it, and no other ever, for commands that are like this.
+    pub(crate) fn linked(place: Place, link: Link, defaults: Defaults) -> Self {
         let slot = Self {
-            rlimits,
+            defaults,
             ..Self::new(place)
         };
         *slot.reached() = Some(Reached::Agent(link.transport));
@@ -61,9 +60,9 @@ impl Slot {
         &self.place
     }
 
-    /// What each command there may use, soft and hard, unless it is told otherwise.
-    pub(crate) fn rlimits(&self) -> &[(Resource, u64, u64)] {
-        &self.rlimits
+    /// What commands there are like.
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
     }
 
     /// The way to the place; made, where there is none or the last one is lost.

@@ -133,7 +133,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "is_unset")]
     no_eval: bool,
     #[serde(default, skip_serializing_if = "is_unset")]
-    current_dir: Option<PathBuf>,
+    pub(super) current_dir: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "is_unset", with = "words::option")]
     pub(super) umask: Option<Umask>,
     #[serde(default, skip_serializing_if = "is_unset")]

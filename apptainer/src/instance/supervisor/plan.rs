@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::container::Settings;
-use crate::exec::Command;
+use crate::exec::{Defaults, Resource};
 use crate::instance::remains::Naming;
 use crate::instance::start::generated_name;
 use crate::instance::{InstanceError, Payload, Spec};
@@ -94,10 +94,12 @@ impl Spec {
         settings
     }
 
-    /// Has `command`, which is the payload, be as it says.
-    pub(super) fn shape(&self, command: &mut Command) {
-        if let Some(mask) = self.umask {
-            command.umask(mask.0);
+    /// What the payload and commands are like, with these limits.
+    pub(super) fn command_defaults(&self, limits: Vec<(Resource, u64, u64)>) -> Defaults {
+        Defaults {
+            current_dir: self.current_dir.clone(),
+            umask: self.umask.map(|mask| mask.0),
+            limits,
         }
     }
 

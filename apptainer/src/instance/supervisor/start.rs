@@ -24,6 +24,7 @@ use super::room::Room;
 use super::service::Service;
 use super::watch::Watch;
 use super::watched::{Up, Watched};
+use crate::OverlayLayer;
 use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::exec::{Child, Link, Resident};
@@ -37,7 +38,6 @@ use crate::instance::seconds::later;
 use crate::instance::start::length;
 use crate::instance::{InstanceError, logs};
 use crate::process::{OnDrop, Running, read_available};
-use crate::{OverlayLayer, Rootfs};
 
 /// How often an instance is started whose file system was not served in time.
 const ATTEMPTS: u32 = 3;
@@ -317,8 +317,8 @@ impl Starting<'_> {
             self.adopt(&processes).await?;
             let agent = super::agent(&link).map_err(&io_error)?;
             let servers = processes.servers().map_err(&io_error)?;
-            if servers.is_empty() && self.plan.image.rootfs() == Rootfs::Fuse {
-                // What serves its files has ended, and nothing would tell of that any more.
+            if servers.len() < processes.served() {
+                // One has ended, and nothing would tell of that any more.
                 return Err(self.ended_at_once());
             }
             let noted = servers.iter().map(|server| &server.process);
@@ -418,20 +418,14 @@ impl Starting<'_> {
         self.reservations.release_before_start();
         let [stdout, stderr] = self.records.logs(&self.plan.name);
         let open = |path: &Path| File::options().append(true).create(true).open(path);
-        let mut command = link.command(program);
+        let defaults = self.plan.spec.command_defaults(self.enclosure.rlimits());
+        let mut command = link.command_like(program, defaults);
         command
             .args(args)
             .stdin(crate::Stdio::null())
             .stdout(open(&stdout).map_err(self.io_error())?)
             .stderr(open(&stderr).map_err(self.io_error())?)
             .kill_on_drop(false);
-        if let Some(path) = &self.settings.current_dir {
-            command.current_dir(path);
-        }
-        for (resource, soft, hard) in self.enclosure.rlimits() {
-            command.rlimit(resource, soft, hard);
-        }
-        self.plan.spec.shape(&mut command);
         Ok(Some(command.spawn().await?))
     }
 

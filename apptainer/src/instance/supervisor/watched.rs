@@ -90,7 +90,7 @@ impl Watched {
         let name = entry.name.clone();
         let agent = up.link.ended()?;
         let place = place(supervisor.client(), &name, settings);
-        let rlimits = up.enclosure.rlimits();
+        let defaults = entry.spec.command_defaults(up.enclosure.rlimits());
         Ok(Self {
             name,
             records,
@@ -106,7 +106,7 @@ impl Watched {
             is_paused: entry.is_paused,
             processes: Arc::new(up.processes),
             servers: up.servers,
-            slot: Arc::new(Slot::linked(place, up.link, rlimits)),
+            slot: Arc::new(Slot::linked(place, up.link, defaults)),
             remnant,
             kind: Kind::Own {
                 agent,

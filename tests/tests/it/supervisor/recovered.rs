@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use apptainer::Rootfs;
 use apptainer::instance::{
-    Event, EventKind, InstanceError, Recovery, Service, Spec, State, Supervisor,
+    Event, EventKind, InstanceError, Lost, Recovery, Service, Spec, State, Supervisor,
 };
+use apptainer::sys::process::State::Zombie;
 use apptainer::sys::process::{Exit, Pid, Process, Signal};
 use fixtures::World;
 
@@ -40,7 +42,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + SOON;
     while !is_so() {
         assert!(tokio::time::Instant::now() < deadline, "not soon: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -51,7 +53,7 @@ fn with_word(tag: &str) -> Vec<Pid> {
         words.is_some_and(|words| words.iter().any(|other| other == tag.as_bytes()))
     };
     let mut all = Process::all().unwrap();
-    all.retain(|process| process.state != apptainer::sys::process::State::Zombie);
+    all.retain(|process| process.state != Zombie);
     let found = all.iter().filter(|process| has_word(process));
     found.map(|process| process.pid).collect()
 }
@@ -279,7 +281,7 @@ async fn a_start_whose_apptainer_is_killed_fails_and_leaves_nothing() {
         // The master of one that has been stopped is a zombie of this program.
         until("apptainer is there", || {
             let mut all = Process::all().unwrap();
-            all.retain(|process| process.state != apptainer::sys::process::State::Zombie);
+            all.retain(|process| process.state != Zombie);
             child = all.into_iter().find(|process| process.parent == me);
             child.is_some()
         })
@@ -299,6 +301,61 @@ async fn a_start_whose_apptainer_is_killed_fails_and_leaves_nothing() {
     assert!(failed > 0);
     drop(supervisor);
     world.finish();
+}
+
+#[tokio::test]
+async fn what_serves_its_files_may_end_at_any_moment_of_a_start() {
+    let world = World::new().await;
+    if world.busybox().await.rootfs() != Rootfs::Fuse {
+        return world.finish();
+    }
+    let supervisor = world.supervisor().await;
+    // Nothing that ends by itself when its files cannot be read.
+    let spec = world.spec().temporary_overlay();
+    let mut failed = 0;
+    for delay in (0..200).step_by(10) {
+        let start = tokio::spawn({
+            let (supervisor, spec) = (supervisor.clone(), spec.clone());
+            async move { supervisor.start(&spec).await }
+        });
+        let mut server = None;
+        until("the image is mounted", || {
+            server = process_of_mine(b"squashfuse_ll", b"-f");
+            server.is_some()
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        kill_if_there(server.unwrap());
+        match start.await.unwrap() {
+            Ok(service) => {
+                let end = tokio::time::timeout(SOON, service.ended()).await;
+                assert_eq!(end, Ok(State::Lost(Lost::FileSystem)), "after {delay} ms");
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    assert!(failed > 0);
+    drop(supervisor);
+    world.finish();
+}
+
+/// A process that this program has started, at any remove.
+fn process_of_mine(program: &[u8], argument: &[u8]) -> Option<Pid> {
+    let me = Pid::try_from(std::process::id()).unwrap();
+    let all = Process::all().unwrap();
+    let parent = |pid: Pid| Some(all.iter().find(|other| other.pid == pid)?.parent);
+    let is_it = |process: &&Process| {
+        let words = Process::command_line(process.pid)
+            .unwrap()
+            .unwrap_or_default();
+        let is_program = words.first().is_some_and(|first| first.ends_with(program));
+        is_program && words.iter().any(|word| word.as_slice() == argument)
+    };
+    let is_mine = |process: &&Process| {
+        std::iter::successors(Some(process.pid), |pid| parent(*pid)).any(|pid| pid == me)
+    };
+    let found = all.iter().filter(is_it).find(is_mine);
+    found.map(|process| process.pid)
 }
 
 fn kill_if_there(pid: Pid) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apptainer::Command;
 use apptainer::exec::Resource;
 use apptainer::instance::{InstanceError, Limits, Payload, Port, Spec, State};
 use apptainer::sys::process::{Exit, Signal};
@@ -155,6 +156,28 @@ async fn a_payload_has_what_the_spec_says() {
     );
     assert_eq!(lines.next().await.unwrap().unwrap().text(), "x");
     assert_eq!(stopped(&service).await.exit, Some(Exit::Code(0)));
+    drop(supervisor);
+    world.finish();
+}
+
+#[tokio::test]
+async fn commands_run_as_the_spec_says_unless_they_say_otherwise() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    let spec = world.spec().current_dir("/etc").umask(0o027);
+    let service = supervisor.start(&spec).await.unwrap();
+    let said = async |set: fn(&mut Command)| {
+        let mut command = service.command("sh").unwrap();
+        set(command.args(["-c", "pwd; umask"]));
+        let output = command.output().await.unwrap();
+        String::from_utf8(output.stdout.to_vec()).unwrap()
+    };
+    assert_eq!(said(|_| {}).await, "/etc\n0027\n");
+    let otherwise = said(|command| {
+        command.current_dir("/bin").umask(0o077);
+    });
+    assert_eq!(otherwise.await, "/bin\n0077\n");
+    service.stop().await.unwrap();
     drop(supervisor);
     world.finish();
 }

@@ -1,28 +1,36 @@
 //! Reads `/proc/PID/mountinfo`, proc(5).
 
-/// What lies where, as far as locks depend on it.
+/// What is mounted somewhere.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mount<'a> {
-    /// The kind of file system, as in `nfs4`.
-    pub(super) kind: &'a str,
+pub(crate) struct Mount<'a> {
+    /// Which file system, as in `0:42`.
+    pub(crate) device: &'a str,
+    /// Its kind, as in `nfs4`.
+    pub(crate) kind: &'a str,
     /// Of the mount, and of the file system.
     options: [&'a str; 2],
 }
 
 impl<'a> Mount<'a> {
     /// The one with this id, which no two have.
-    pub(super) fn find(mounts: &'a [u8], id: u64) -> Option<Self> {
-        // Paths are bytes of any kind, so that it is text in its lines only, if at all.
-        let lines = mounts.split(|byte| *byte == b'\n');
-        lines
-            .filter_map(parse)
-            .find_map(|(found, mount)| (found == id).then_some(mount))
+    pub(crate) fn find(mounts: &'a [u8], id: u64) -> Option<Self> {
+        all(mounts).find_map(|(found, mount)| (found == id).then_some(mount))
     }
 
-    pub(super) fn has(&self, option: &str) -> bool {
+    /// What these are all of.
+    pub(crate) fn all(mounts: &'a [u8]) -> impl Iterator<Item = Self> {
+        all(mounts).map(|(_, mount)| mount)
+    }
+
+    pub(crate) fn has(&self, option: &str) -> bool {
         let mut all = self.options.iter().flat_map(|some| some.split(','));
         all.any(|found| found == option)
     }
+}
+
+fn all(mounts: &[u8]) -> impl Iterator<Item = (u64, Mount<'_>)> {
+    // Paths are bytes of any kind, so that it is text in its lines only, if at all.
+    mounts.split(|byte| *byte == b'\n').filter_map(parse)
 }
 
 fn parse(line: &[u8]) -> Option<(u64, Mount<'_>)> {
@@ -31,6 +39,7 @@ fn parse(line: &[u8]) -> Option<(u64, Mount<'_>)> {
     // Optional fields end with a dash.
     let dash = fields.iter().position(|field| *field == b"-")?;
     let mount = Mount {
+        device: text(2)?,
         kind: text(dash + 1)?,
         options: [text(5)?, text(dash + 3)?],
     };
@@ -53,6 +62,8 @@ mod tests {
         assert!(mount.has("nosuid") && mount.has("local_lock=none"));
         assert!(!mount.has("local_lock") && !mount.has("lock=none"));
         assert_eq!(Mount::find(MOUNTS, 27).unwrap().kind, "ext4");
+        let devices: Vec<_> = Mount::all(MOUNTS).map(|mount| mount.device).collect();
+        assert_eq!(devices, ["0:21", "254:0", "0:40"]);
         assert_eq!(Mount::find(MOUNTS, 1), None);
         assert_eq!(Mount::find(b"", 28), None);
     }
