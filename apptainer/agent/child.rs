@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) streams: [i32; 3],
     /// Whether they are a terminal that is to be its session's.
     pub(crate) has_terminal: bool,
+    /// What it has beside its streams. A number above 2.
+    pub(crate) side_channel: Option<i32>,
     /// What the agent has the other end of, to see when this is its program.
     pub(crate) start: Option<i32>,
     /// The signals that the agent itself was started with blocked.
@@ -66,9 +68,17 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     for (from, to) in plan.streams.into_iter().zip(0..) {
         sys::duplicate_to(from, to).map_err(at(Stage::Descriptors))?;
     }
+    let mut kept = plan.start;
+    if let Some(from) = plan.side_channel {
+        if kept == Some(SIDE_CHANNEL) {
+            kept = Some(sys::duplicate_above(SIDE_CHANNEL).map_err(at(Stage::Descriptors))?);
+        }
+        move_to_side(from).map_err(at(Stage::Descriptors))?;
+    }
     // They would be closed when this is its program, which may take long: what the agent lets go
     // of meanwhile, as the input of another command, is to be closed then.
-    close_others(plan.start);
+    let first = 3 + i32::from(plan.side_channel.is_some());
+    close_others(first, kept);
     // Where no other limit is allowed, there still is the variable.
     let _ = sys::limit(sys::RLIMIT_LOCKS, Some(plan.mark));
     sys::limit(sys::RLIMIT_NOFILE, Some(plan.descriptors)).map_err(at(Stage::Limits))?;
@@ -90,13 +100,23 @@ fn become_program(plan: &Plan) -> Result<Infallible, Failure> {
     Err((Stage::Exec, run(plan)))
 }
 
+/// The number of what a command has beside its streams.
+const SIDE_CHANNEL: i32 = 3;
+
+fn move_to_side(from: i32) -> Result<(), Errno> {
+    if from == SIDE_CHANNEL {
+        return sys::keep_on_exec(from);
+    }
+    sys::duplicate_to(from, SIDE_CHANNEL)
+}
+
 /// Closes what is not the program's, but for this.
-fn close_others(kept: Option<i32>) {
+fn close_others(first: i32, kept: Option<i32>) {
     let Some(kept) = kept else {
-        return sys::close_all(3, i32::MAX);
+        return sys::close_all(first, i32::MAX);
     };
-    if kept > 3 {
-        sys::close_all(3, kept - 1);
+    if kept > first {
+        sys::close_all(first, kept - 1);
     }
     sys::close_all(kept + 1, i32::MAX);
 }

@@ -99,8 +99,10 @@ pub(crate) mod flags {
     pub(crate) const WORDS_APART: u32 = 1 << 4;
     /// On a stream: this end of a standard stream is the caller's.
     pub(crate) const PIPED: [u32; 3] = [1 << 5, 1 << 6, 1 << 7];
+    /// Give it one descriptor more, as its number 3. Not on a stream.
+    pub(crate) const SIDE_CHANNEL: u32 = 1 << 8;
     /// All of them.
-    pub(crate) const ALL: u32 = (1 << 8) - 1;
+    pub(crate) const ALL: u32 = (1 << 9) - 1;
 }
 
 /// Limits of resources: each a resource's number, and two limits.

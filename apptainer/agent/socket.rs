@@ -7,7 +7,7 @@ use crate::sys::{self, Errno, Fd, Result};
 
 /// The most descriptors that a message may bring: one to talk over, three streams, and
 /// a memory file.
-const MAX_FDS: usize = 5;
+const MAX_FDS: usize = 6;
 
 const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;

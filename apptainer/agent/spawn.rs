@@ -115,24 +115,33 @@ struct Streams {
     ours: [Option<Fd>; 3],
     /// The end of its terminal that shows it.
     terminal: Option<Fd>,
+    side_channel: Option<Fd>,
 }
 
 fn open_streams(spawn: &Spawn<'_>, origin: &mut Origin) -> Attempt<Streams> {
     let at = |stage| move |error| (stage, error);
-    if spawn.flags & flags::TERMINAL != 0 {
-        return open_terminal(spawn).map_err(at(Stage::Terminal));
-    }
-    match &mut origin.transport {
-        Transport::Link(_, message) => {
-            let mut take = || message.take_fd().ok_or((Stage::Request, Errno::BADF));
-            Ok(Streams {
-                theirs: [take()?, take()?, take()?],
-                ours: [None, None, None],
-                terminal: None,
-            })
+    let has_terminal = spawn.flags & flags::TERMINAL != 0;
+    let is_stream = matches!(origin.transport, Transport::Channel(..));
+    let mut take = || match &mut origin.transport {
+        Transport::Link(_, message) => message.take_fd().ok_or((Stage::Request, Errno::BADF)),
+        Transport::Channel(..) => Err((Stage::Request, Errno::INVAL)),
+    };
+    let mut streams = if has_terminal {
+        open_terminal(spawn).map_err(at(Stage::Terminal))?
+    } else if is_stream {
+        open_pipes(spawn.flags).map_err(at(Stage::Descriptors))?
+    } else {
+        Streams {
+            theirs: [take()?, take()?, take()?],
+            ours: [None, None, None],
+            terminal: None,
+            side_channel: None,
         }
-        Transport::Channel(..) => open_pipes(spawn.flags).map_err(at(Stage::Descriptors)),
+    };
+    if spawn.flags & flags::SIDE_CHANNEL != 0 {
+        streams.side_channel = Some(take()?);
     }
+    Ok(streams)
 }
 
 fn open_terminal(spawn: &Spawn<'_>) -> Result<Streams> {
@@ -145,6 +154,7 @@ fn open_terminal(spawn: &Spawn<'_>) -> Result<Streams> {
         ],
         ours: [None, None, None],
         terminal: Some(controller),
+        side_channel: None,
     })
 }
 
@@ -171,6 +181,7 @@ fn open_pipes(flags: u32) -> Result<Streams> {
         theirs,
         ours,
         terminal: None,
+        side_channel: None,
     })
 }
 
@@ -269,6 +280,7 @@ impl Agent {
             agent: self.own.pid,
             streams: streams.theirs.each_ref().map(Fd::number),
             has_terminal: streams.terminal.is_some(),
+            side_channel: streams.side_channel.as_ref().map(Fd::number),
             start: start.as_ref().map(|(_, theirs)| theirs.number()),
             mask: self.own.mask,
             mark: Rlimit {

@@ -187,6 +187,19 @@ pub(crate) fn duplicate(fd: &Fd) -> Result<Fd> {
     Ok(unsafe { Fd::own(number as i32) })
 }
 
+/// Another descriptor of the same, with a higher number, which is closed on exec.
+pub(crate) fn duplicate_above(fd: i32) -> Result<i32> {
+    let arguments = [fd as usize, F_DUPFD_CLOEXEC, fd as usize + 1];
+    // SAFETY: the command takes a number.
+    Ok(unsafe { call(number::FCNTL, &arguments) }? as i32)
+}
+
+/// Has a descriptor stay when another program is run.
+pub(crate) fn keep_on_exec(fd: i32) -> Result<()> {
+    // SAFETY: the command takes a number.
+    unsafe { call(number::FCNTL, &[fd as usize, F_SETFD, 0]) }.map(drop)
+}
+
 /// A pipe, both ends closed on exec: the reading end, then the writing end.
 pub(crate) fn pipe() -> Result<(Fd, Fd)> {
     let mut ends = [-1_i32; 2];

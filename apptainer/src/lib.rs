@@ -46,8 +46,8 @@ pub mod image;
 pub mod instance;
 mod lock;
 mod mountinfo;
-
 mod process;
+pub mod workspace;
 
 pub use apptainer_sys as sys;
 
@@ -60,6 +60,7 @@ pub use error::{ApptainerFailure, Error};
 pub use exec::{Child, Command, ExitStatus, Link, Output, Stdio};
 pub use image::{Image, Reference, Rootfs};
 pub use instance::Instance;
+pub use workspace::Workspace;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

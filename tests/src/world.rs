@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use apptainer::instance::{Privileges, Spec, Supervisor};
 use apptainer::sys::process::{Pid, Process, State};
+use apptainer::workspace::{Source, WorkspaceBuilder};
 use apptainer::{Apptainer, Container, Image, Rootfs};
 
 /// A client with a store and a configuration of its own.
@@ -102,20 +103,32 @@ impl World {
         self.spec_of(&crate::busybox_sif())
     }
 
+    /// A workspace on the busybox image, one that root may start too.
+    ///
+    /// # Panics
+    ///
+    /// When the image cannot be made.
+    pub fn workspace(&self) -> WorkspaceBuilder {
+        self.workspace_of(crate::busybox_sif())
+    }
+
+    /// The same on another image.
+    pub fn workspace_of(&self, source: impl Into<Source>) -> WorkspaceBuilder {
+        let builder = self.client.workspace(source);
+        builder
+            .runtime_dir(self.folder().join("runtime"))
+            .fakeroot(false)
+            .with_spec(startable_spec)
+    }
+
     /// The same of the image at this path.
     ///
     /// # Panics
     ///
     /// When the path is not text.
     pub fn spec_of(&self, image: &Path) -> Spec {
-        let spec = Spec::new(image.to_str().expect("it is made below a plain path"));
-        if nix::unistd::geteuid().is_root() {
-            spec.privileges(Privileges::Drop)
-        } else if is_fakeroot() {
-            spec.fakeroot()
-        } else {
-            spec
-        }
+        let image = image.to_str().expect("it is made below a plain path");
+        startable_spec(Spec::new(image))
     }
 
     /// A supervisor with a folder of its own.
@@ -207,6 +220,17 @@ fn startable(container: Container) -> Container {
         container.fakeroot()
     } else {
         container
+    }
+}
+
+/// The same of an instance.
+fn startable_spec(spec: Spec) -> Spec {
+    if nix::unistd::geteuid().is_root() {
+        spec.privileges(Privileges::Drop)
+    } else if is_fakeroot() {
+        spec.fakeroot()
+    } else {
+        spec
     }
 }
 

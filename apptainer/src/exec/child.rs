@@ -1,5 +1,6 @@
 //! A command that runs.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -229,13 +230,25 @@ impl Child {
         ExitStatus::new(exit, usage)
     }
 
+    /// Waits until it has ended, apart from its handle.
+    pub(crate) fn watch(&self) -> Result<impl Future<Output = io::Result<()>> + use<>, ExecError> {
+        let watch = self.watch_end()?;
+        Ok(std::future::poll_fn(move |context| {
+            watch.poll_ended(context)
+        }))
+    }
+
+    fn watch_end(&self) -> Result<Watch, ExecError> {
+        Ok(match &self.body {
+            Body::Cli(cli) => Watch::Process(cli.ended()?),
+            Body::Remote(remote) => Watch::Remote(remote.control()),
+        })
+    }
+
     /// What it writes, as a stream. Takes both outputs, and leaves them as if they
     /// had never been piped.
     pub fn stream(&mut self) -> Result<OutputStream, ExecError> {
-        let watch = match &self.body {
-            Body::Cli(cli) => Watch::Process(cli.ended()?),
-            Body::Remote(remote) => Watch::Remote(remote.control()),
-        };
+        let watch = self.watch_end()?;
         Ok(OutputStream::new(
             self.stdout.take(),
             self.stderr.take(),

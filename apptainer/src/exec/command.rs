@@ -1,6 +1,7 @@
 //! A command to run.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,7 @@ pub(super) struct Description {
     /// Soft and hard ones.
     pub(super) limits: Vec<(Resource, u64, u64)>,
     pub(super) terminal: Option<WindowSize>,
+    pub(super) side_channel: Option<OwnedFd>,
 }
 
 impl Container {
@@ -115,6 +117,7 @@ impl Command {
                 nice: 0,
                 limits: defaults.limits,
                 terminal: None,
+                side_channel: None,
             },
             streams: [None, None, None],
             mechanism: None,
@@ -212,6 +215,12 @@ impl Command {
     /// streams, and [`Child::terminal`] the other end. Needs an agent.
     pub fn terminal(&mut self, size: WindowSize) -> &mut Self {
         self.description.terminal = Some(size);
+        self
+    }
+
+    /// Gives it this as its descriptor 3. Needs an agent that descriptors can be passed to.
+    pub(crate) fn side_channel(&mut self, fd: OwnedFd) -> &mut Self {
+        self.description.side_channel = Some(fd);
         self
     }
 
@@ -336,6 +345,7 @@ impl Description {
             (self.umask.is_some(), "umask"),
             (self.nice != 0, "nice"),
             (!self.limits.is_empty(), "rlimit"),
+            (self.side_channel.is_some(), "a side channel"),
         ];
         let mut needs = needs.into_iter();
         needs.find_map(|(is_needed, option)| is_needed.then_some(option))

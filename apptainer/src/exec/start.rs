@@ -174,6 +174,12 @@ impl Command {
         streams: [&Stdio; 3],
         reports_start: bool,
     ) -> Result<Child, ExecError> {
+        if self.description.side_channel.is_some() {
+            return Err(ExecError::Unavailable {
+                mechanism: Mechanism::Agent,
+                needs: self.description.needs_agent(),
+            });
+        }
         let terminal = self.description.terminal;
         let is_piped = match terminal {
             Some(_) => [false; 3],

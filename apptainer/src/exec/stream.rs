@@ -76,7 +76,7 @@ pub(super) enum Watch {
 }
 
 impl Watch {
-    fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Process(ended) => ended.poll(context),
             Self::Remote(control) => control.poll_ended(context),

@@ -32,4 +32,5 @@ pub use running::Instance;
 pub use spec::{Finding, Joined, Namespace, Payload, Privileges, Spec, SpecError};
 pub use state::{Event, EventKind, Events, Lost, State, Stopped};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Stats};
+pub(crate) use supervisor::FillLayer;
 pub use supervisor::{Recovery, Service, Supervisor, SupervisorBuilder};

@@ -41,3 +41,4 @@ mod stray;
 mod stream;
 mod stream_link;
 mod supervisor;
+mod workspace;

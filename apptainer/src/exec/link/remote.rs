@@ -50,11 +50,12 @@ impl Remote {
         let words = words.map(|words| sealed_file(Content::Data, words));
         let words = words.transpose().map_err(refused)?;
         let (ours, theirs) = Seqpacket::pair().map_err(refused)?;
-        let mut fds = Vec::with_capacity(5);
+        let mut fds = Vec::with_capacity(6);
         fds.push(theirs.as_fd());
         if command.terminal.is_none() {
             fds.extend(streams);
         }
+        fds.extend(command.side_channel.as_ref().map(|fd| fd.as_fd()));
         fds.extend(words.as_ref().map(OwnedFd::as_fd));
         // Before that it costs nothing if it fails.
         let control = Control::new(ours)?;

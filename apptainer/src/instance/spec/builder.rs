@@ -75,6 +75,11 @@ impl Spec {
         }
     }
 
+    /// The same of another image.
+    pub(crate) fn set_image(&mut self, image: impl Into<String>) {
+        self.image = ImageText(image.into());
+    }
+
     /// The file of the private RSA key, in PEM, that the image is encrypted for.
     pub fn private_key(mut self, path: impl Into<PathBuf>) -> Self {
         self.private_key = Some(path.into());

@@ -32,8 +32,19 @@ pub(super) fn folder(config: &ConfigDir) -> io::Result<PathBuf> {
 /// The journal of one supervisor, while that lives.
 #[derive(Debug)]
 pub(super) struct Journal {
-    folder: PathBuf,
     lock: FileLock,
+    /// Let go of after the lock, which lies in it.
+    folder: Folder,
+}
+
+/// The folder of a journal. Dropped, it is removed if there is nothing in it.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// What is noted of an instance.
@@ -143,9 +154,10 @@ impl Journal {
             }
             thread::sleep(Duration::from_millis(2));
         };
-        // Where there is no room for that, whoever finds it held takes us to be there.
-        let _ = lock.write(std::process::id().to_string().as_bytes());
-        for file in fs::read_dir(&folder)? {
+        let folder = Folder(folder);
+        let journal = Self { lock, folder };
+        journal.sign(std::process::id());
+        for file in fs::read_dir(journal.folder())? {
             let path = file?.path();
             // What was being written when its writer was killed.
             let name = path.file_name().unwrap_or_default();
@@ -153,21 +165,27 @@ impl Journal {
                 remove_if_there(&path)?;
             }
         }
-        Ok(Some(Self { folder, lock }))
+        Ok(Some(journal))
+    }
+
+    /// Says whose it is. Where there is no room for that, whoever finds it locked takes us to be
+    /// there.
+    fn sign(&self, pid: u32) {
+        let _ = self.lock.write(pid.to_string().as_bytes());
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        &self.folder.0
     }
 
     fn path(&self, id: &str) -> PathBuf {
-        self.folder.join(format!("{id}.json"))
+        self.folder().join(format!("{id}.json"))
     }
 
     /// Notes what is so now.
     pub(super) fn note(&self, entry: &Entry) -> io::Result<()> {
         // Not synced: what it tells of does not outlive the machine's stop, nor need it.
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(self.folder())?;
         serde_json::to_writer(&mut file, entry)?;
         file.flush()?;
         file.persist(self.path(&entry.id))?;
@@ -184,7 +202,7 @@ impl Journal {
     /// removed.
     pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for file in fs::read_dir(&self.folder)? {
+        for file in fs::read_dir(self.folder())? {
             let path = file?.path();
             if path.extension().is_none_or(|ending| ending != "json") {
                 continue;
@@ -199,17 +217,6 @@ impl Journal {
             }
         }
         Ok(entries)
-    }
-
-    /// Removes it, if nothing is noted in it.
-    pub(super) fn remove_if_empty(self) -> io::Result<()> {
-        let Self { folder, lock } = self;
-        drop(lock);
-        match fs::remove_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
     }
 }
 
@@ -270,10 +277,7 @@ mod tests {
         assert!(again().is_none());
         let mut killed = std::process::Command::new("true").spawn().unwrap();
         killed.wait().unwrap();
-        journal
-            .lock
-            .write(killed.id().to_string().as_bytes())
-            .unwrap();
+        journal.sign(killed.id());
         let held = thread::spawn(move || {
             thread::sleep(Duration::from_millis(100));
             drop(journal);

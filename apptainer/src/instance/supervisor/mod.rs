@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::journal::Journal;
+use super::start::generated_name;
 use super::{InstanceError, Spec};
 use crate::Apptainer;
 use crate::blocking::blocking;
@@ -31,6 +32,7 @@ use crate::exec::Link;
 use crate::folders::make_private_among_others;
 use crate::image::hex;
 
+pub(crate) use plan::FillLayer;
 pub(super) use plan::Plan;
 pub use service::Service;
 
@@ -94,6 +96,13 @@ impl Apptainer {
             runtime: None,
             recovery: Recovery::default(),
         }
+    }
+}
+
+impl Apptainer {
+    /// A supervisor that no other program's may be.
+    pub(crate) fn private_supervisor(&self, kind: &str) -> SupervisorBuilder {
+        self.supervisor(format!("{kind}-{}", generated_name()))
     }
 }
 
@@ -175,6 +184,16 @@ impl Supervisor {
     /// Dropping the future ends what has been started.
     pub async fn start(&self, spec: &Spec) -> Result<Service, InstanceError> {
         let plan = self.plan(spec).await?;
+        self.start_planned(&plan).await
+    }
+
+    /// Starts an instance whose temporary layer is filled by `fill` before anything runs.
+    pub(crate) async fn start_filled(
+        &self,
+        spec: &Spec,
+        fill: Arc<FillLayer>,
+    ) -> Result<Service, InstanceError> {
+        let plan = self.plan(spec).await?.filled(fill);
         self.start_planned(&plan).await
     }
 

@@ -1,7 +1,10 @@
 //! What is made of a description, once that has been found to hold.
 
 use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use crate::container::Settings;
 use crate::exec::{Defaults, Resource};
@@ -17,9 +20,37 @@ pub(in crate::instance) struct Plan {
     pub(super) naming: Naming,
     pub(super) image: Image,
     pub(super) spec: Spec,
+    pub(super) layer: Layer,
+}
+
+/// What is in its temporary layer from the beginning.
+#[derive(Clone, Default)]
+pub(super) struct Layer(Option<Arc<FillLayer>>);
+
+/// Fills the folder of a layer, whose `upper` is what is seen. Blocks.
+pub(crate) type FillLayer = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
+
+impl Layer {
+    /// Makes it. Blocks.
+    pub(super) fn make(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir(folder)?;
+        self.0.as_ref().map_or(Ok(()), |fill| fill(folder))
+    }
+}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Layer").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Plan {
+    /// With this in its temporary layer.
+    pub(super) fn filled(mut self, fill: Arc<FillLayer>) -> Self {
+        self.layer = Layer(Some(fill));
+        self
+    }
+
     /// The same of another instance: under a name of its own, unless it was given one.
     pub(in crate::instance) fn again(&self) -> Self {
         let name = match self.naming {
@@ -126,6 +157,7 @@ impl Spec {
             naming,
             image,
             spec: self.clone(),
+            layer: Layer::default(),
         })
     }
 }

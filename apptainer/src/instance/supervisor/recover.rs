@@ -60,9 +60,6 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
             }
             remnant.leave();
         }
-        if let Some(journal) = Arc::into_inner(journal) {
-            journal.remove_if_empty().map_err(failed)?;
-        }
     }
     result.map(|()| reaped)
 }

@@ -1,7 +1,7 @@
 //! An instance that a supervisor watches, as callers have it.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) log_starts: [u64; 2],
     pub(super) ports: Vec<(String, u16)>,
     pub(super) mechanisms: Mechanisms,
+    /// The folder of its temporary layer, if it has one.
+    pub(super) layer: Option<PathBuf>,
     /// Whether somebody else started it.
     pub(super) is_foreign: bool,
     /// What runs, while it does.
@@ -206,13 +208,18 @@ impl Service {
         self.order_stop(Some(grace)).await
     }
 
+    /// The folder of its temporary layer, if it has one.
+    pub(crate) fn layer(&self) -> Option<&Path> {
+        self.shared.layer.as_deref()
+    }
+
     /// The processes that it stands and falls with.
     pub(in crate::instance) fn processes(&self) -> &Arc<Processes> {
         &self.shared.running.processes
     }
 
     /// Waits until the agent in it answers. Runs nothing.
-    pub(in crate::instance) async fn answers(&self) -> Result<(), InstanceError> {
+    pub(crate) async fn answers(&self) -> Result<(), InstanceError> {
         Ok(self.shared.running.slot.ping().await?)
     }
 

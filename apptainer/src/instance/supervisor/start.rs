@@ -2,7 +2,7 @@
 
 mod failure;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
@@ -214,7 +214,9 @@ impl Starting<'_> {
         super::make_runtime(self.supervisor.runtime())?;
         Room::make(self.entry.room.clone()).map_err(&io_error)?;
         if self.plan.spec.temporary_overlay {
-            fs::create_dir(self.room.overlay()).map_err(&io_error)?;
+            let (layer, folder) = (self.plan.layer.clone(), self.room.overlay());
+            let made = blocking(move || layer.make(&folder)).await;
+            made.map_err(&io_error)?;
         }
         let mut resident = Resident::at(&self.room.socket())?;
         let mut spawn = self.invocation()?;

@@ -135,6 +135,7 @@ impl Watch {
                 log_starts: watched.log_starts,
                 ports: watched.ports.clone(),
                 mechanisms: watched.enclosure.mechanisms().clone(),
+                layer: watched.layer.clone(),
                 is_foreign: matches!(watched.kind, Kind::Foreign),
                 running: Running {
                     processes: Arc::clone(&watched.processes),

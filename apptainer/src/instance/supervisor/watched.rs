@@ -1,6 +1,7 @@
 //! What there is to watch of an instance.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use apptainer_sys::state::instance::Records;
 use super::Supervisor;
 use super::journal::{Entry, Journal};
 use super::remnant::Remnant;
+use super::room::Room;
 use crate::Apptainer;
 use crate::container::Settings;
 use crate::exec::{Child, Link, Place, Slot};
@@ -45,6 +47,8 @@ pub(super) struct Watched {
     pub(super) enclosure: Enclosure,
     pub(super) health: Option<Health>,
     pub(super) logs: LogSettings,
+    /// The folder of its temporary layer, if it has one.
+    pub(super) layer: Option<PathBuf>,
     pub(super) is_paused: bool,
     pub(super) remnant: Remnant,
     pub(super) kind: Kind,
@@ -88,6 +92,8 @@ impl Watched {
         remnant: Remnant,
     ) -> io::Result<Self> {
         let name = entry.name.clone();
+        let layer = entry.spec.temporary_overlay;
+        let layer = layer.then(|| Room::at(entry.room.clone()).overlay());
         let agent = up.link.ended()?;
         let place = place(supervisor.client(), &name, settings);
         let defaults = entry.spec.command_defaults(up.enclosure.rlimits());
@@ -103,6 +109,7 @@ impl Watched {
             enclosure: up.enclosure,
             health: up.health,
             logs: entry.spec.logs.clone(),
+            layer,
             is_paused: entry.is_paused,
             processes: Arc::new(up.processes),
             servers: up.servers,
@@ -136,6 +143,7 @@ impl Watched {
             enclosure: Enclosure::nothing(),
             health: None,
             logs: LogSettings::default(),
+            layer: None,
             is_paused: false,
             remnant: Remnant::new(name, client, None, remains, None),
             kind: Kind::Foreign,

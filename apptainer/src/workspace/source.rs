@@ -1,0 +1,45 @@
+//! What a workspace is made of.
+
+use std::path::{Path, PathBuf};
+
+use crate::image::Definition;
+
+/// What a workspace is made of.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Source {
+    /// An image: any [reference](crate::Reference), or a path.
+    Image(String),
+    /// An image that is built by this definition first, unless the store has it.
+    Definition(Box<Definition>),
+}
+
+impl From<&str> for Source {
+    fn from(reference: &str) -> Self {
+        Self::Image(reference.to_owned())
+    }
+}
+
+impl From<String> for Source {
+    fn from(reference: String) -> Self {
+        Self::Image(reference)
+    }
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Self::Image(path.to_string_lossy().into_owned())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        path.as_path().into()
+    }
+}
+
+impl From<Definition> for Source {
+    fn from(definition: Definition) -> Self {
+        Self::Definition(Box::new(definition))
+    }
+}

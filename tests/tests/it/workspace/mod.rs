@@ -1,0 +1,14 @@
+//! Workspaces.
+
+mod execute;
+mod fork;
+mod session;
+mod started;
+
+use apptainer::workspace::CommandResult;
+
+/// What a line wrote that went well.
+fn said(result: &CommandResult) -> String {
+    assert_eq!(result.exit_code, 0, "{result:?}");
+    result.stdout_text()
+}
