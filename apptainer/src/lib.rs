@@ -48,6 +48,7 @@ mod lock;
 mod mountinfo;
 
 mod process;
+pub mod workspace;
 
 pub use apptainer_sys as sys;
 
