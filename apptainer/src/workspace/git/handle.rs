@@ -14,7 +14,7 @@ use super::compare::Changes;
 use super::host::Host;
 use super::image::Image;
 use super::repository::{Content, Repository, too_large};
-use super::{GitChange, GitDiff, GitError, GitProgram, GitStatus, program};
+use super::{GitChange, GitDiff, GitError, GitProgram, program};
 use crate::exec::Command;
 
 /// How long each program may take.
