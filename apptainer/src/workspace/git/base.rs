@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::GitError;
-use super::repository::{Repository, words};
-use super::status::Status;
+use super::repository::{Repository, Untracked, words};
+use super::status::{CheckedOut, Status};
 
 /// What is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +37,26 @@ impl Base {
     /// 3. Without those, where it left the local `main`, or else `master`, if that has not moved
     ///    on.
     /// 4. What is checked out.
-    pub(super) async fn choose(repository: &Repository, status: &Status) -> Result<Self, GitError> {
-        let head = status.head.as_deref();
-        let branch = status.branch.as_deref().filter(|_| head.is_some());
+    ///
+    /// Without a status one is asked for where it matters.
+    pub(super) async fn choose(
+        repository: &Repository,
+        checked_out: &CheckedOut,
+        status: Option<&Status>,
+    ) -> Result<Self, GitError> {
+        let head = checked_out.head.as_deref();
+        let branch = checked_out.branch.as_deref().filter(|_| head.is_some());
         let refs = refs(repository, branch).await?;
         let remote = |name: &str| refs.get(&format!("refs/remotes/origin/{name}"));
-        if let Some(upstream) = branch.and_then(remote)
-            && (Some(upstream.as_str()) != head || status.is_dirty())
-        {
-            return Ok(Self::of(upstream.clone(), head));
+        if let Some(upstream) = branch.and_then(remote) {
+            let shows_something = match status {
+                _ if Some(upstream.as_str()) != head => true,
+                Some(status) => status.is_dirty(),
+                None => repository.status(Untracked::No).await?.is_dirty(),
+            };
+            if shows_something {
+                return Ok(Self::of(upstream.clone(), head));
+            }
         }
         let default = ["HEAD", "main", "master"].into_iter().find_map(remote);
         if let Some(default) = default {

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use bytes::Bytes;
 
 use super::GitStatus;
-use super::status::{Blob, Kind, Staged, Status, Unstaged};
+use super::status::{Blob, Kind, Staged, Status, Unmerged, Unstaged};
 
 /// By path, from the top of the repository.
 pub(super) type Changes = BTreeMap<Bytes, GitStatus>;
@@ -26,7 +26,8 @@ pub(super) struct Doubt {
 struct File {
     staged: Option<(Kind, Blob)>,
     unstaged: Option<(Kind, Bytes)>,
-    is_unmerged: bool,
+    /// Where it has conflicts: whether it is there.
+    unmerged: Option<bool>,
     is_untracked: bool,
 }
 
@@ -43,8 +44,8 @@ pub(super) fn compare(status: Status, staged: Vec<Staged>, prefix: &[u8]) -> (Ch
     for Unstaged { path, kind, mode } in status.unstaged {
         files.at(&path, |file| file.unstaged = Some((kind, mode)));
     }
-    for path in status.unmerged {
-        files.at(&path, |file| file.is_unmerged = true);
+    for Unmerged { path, is_there, .. } in status.unmerged {
+        files.at(&path, |file| file.unmerged = Some(is_there));
     }
     for path in status.untracked {
         let path = path
@@ -85,8 +86,13 @@ impl Files<'_> {
 
 impl File {
     fn status(&self) -> Option<GitStatus> {
-        if self.is_unmerged {
-            return Some(GitStatus::Updated);
+        // One that has conflicts is a change, whatever it holds.
+        match (self.staged.is_some(), self.unmerged) {
+            (_, None) => {}
+            (true, Some(true)) => return Some(GitStatus::Updated),
+            (true, Some(false)) => return Some(GitStatus::Deleted),
+            (false, Some(true)) => return Some(GitStatus::Added),
+            (false, Some(false)) => return None,
         }
         let staged = self.staged.as_ref().map(|(kind, _)| *kind);
         let unstaged = self.unstaged.as_ref().map(|(kind, _)| *kind);
@@ -113,6 +119,6 @@ impl File {
         };
         // A link is not looked at again: that its index alone was changed is not worth it.
         let is_file = blob.mode.starts_with(b"100");
-        (is_file && blob.mode == mode && !self.is_unmerged).then(|| blob.clone())
+        (is_file && blob.mode == mode).then(|| blob.clone())
     }
 }

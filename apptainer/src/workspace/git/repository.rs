@@ -10,7 +10,7 @@ use super::base::{Base, resolve};
 use super::compare::{Changes, Doubt, compare};
 use super::diff::MAX_DIFF_BYTES;
 use super::ran::Ran;
-use super::status::{Staged, Status, parse_raw};
+use super::status::{CheckedOut, Staged, Status, parse_raw};
 use super::{GitError, host, image};
 
 /// How many bytes of paths a program is given: Linux gives one 128 KiB at least.
@@ -43,6 +43,12 @@ pub(super) enum Repository {
     Host(host::Repository),
 }
 
+/// Whether a status is to tell of what is not tracked.
+pub(super) enum Untracked {
+    All,
+    No,
+}
+
 /// What a path has in the working tree.
 pub(super) enum Content {
     /// No file and no symbolic link.
@@ -73,13 +79,13 @@ impl Repository {
 
     /// What has been changed below this directory, without regard to repositories in it.
     pub(super) async fn changes(&self, reference: Option<&str>) -> Result<Changes, GitError> {
-        let status = self.status("--untracked-files=all").await?;
+        let status = self.status(Untracked::All).await?;
         let base = match reference {
             Some(name) => Base::named(self, name).await?,
-            None => Base::choose(self, &status).await?,
+            None => Base::choose(self, &status.checked_out, Some(&status)).await?,
         };
         let staged = match base {
-            Base::Head => status.staged.clone(),
+            Base::Head => status.staged_from_head(),
             Base::Commit(commit) => self.staged(&commit).await?,
         };
         let (mut changes, doubts) = compare(status, staged, self.prefix());
@@ -101,15 +107,29 @@ impl Repository {
         }
     }
 
+    /// The branch that is checked out, if one is.
+    async fn branch(&self) -> Result<Option<String>, GitError> {
+        let args = words(["symbolic-ref", "--quiet", "HEAD"]);
+        let Some(branch) = self.git(args).await?.answer()? else {
+            return Ok(None);
+        };
+        let branch = String::from_utf8_lossy(&branch);
+        let branch = branch.trim_end().strip_prefix("refs/heads/");
+        Ok(branch.map(str::to_owned))
+    }
+
     /// What is staged and what is not, in all of the repository.
-    async fn status(&self, untracked: &str) -> Result<Status, GitError> {
+    pub(super) async fn status(&self, untracked: Untracked) -> Result<Status, GitError> {
         let mut args = words([
             "status",
             "--porcelain=v2",
             "--branch",
             "--no-ahead-behind",
             "-z",
-            untracked,
+            match untracked {
+                Untracked::All => "--untracked-files=all",
+                Untracked::No => "--untracked-files=no",
+            },
         ]);
         if let Self::Host(_) = self {
             // It would be asked by a git of its own, in its own configuration.
@@ -177,13 +197,17 @@ impl Repository {
         below: &Path,
         reference: Option<&str>,
     ) -> Result<Option<Bytes>, GitError> {
-        let base = match reference {
-            Some(name) => Base::named(self, name).await?,
-            None => Base::choose(self, &self.status("--untracked-files=no").await?).await?,
+        let head = resolve(self, "HEAD").await?;
+        let base = if let Some(name) = reference {
+            Base::named(self, name).await?
+        } else {
+            let head = head.clone();
+            let branch = self.branch().await?;
+            Base::choose(self, &CheckedOut { head, branch }, None).await?
         };
         let commit = match base {
             Base::Commit(commit) => commit,
-            Base::Head => match resolve(self, "HEAD").await? {
+            Base::Head => match head {
                 Some(head) => head,
                 None => return Ok(None),
             },
@@ -214,7 +238,6 @@ pub(super) fn too_large(path: &Path, size: u64) -> GitError {
 /// The hash and size that `git ls-tree -l` tells of a file or a symbolic link, if it is one.
 fn blob(listed: &[u8]) -> Option<(String, u64)> {
     let fields = listed
-        .stdout
         .split(|byte| *byte == b'\t')
         .next()
         .unwrap_or_default();

@@ -10,6 +10,9 @@ use super::ran::Ran;
 /// The letter for a file that is as it was.
 const UNCHANGED: u8 = b'.';
 
+/// The mode of a file that is not there.
+const NO_MODE: &str = "000000";
+
 /// How one side has a file and another does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -43,16 +46,32 @@ pub(super) struct Unstaged {
     pub(super) mode: Bytes,
 }
 
+/// A file with conflicts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unmerged {
+    pub(super) path: Bytes,
+    /// What the commit that is checked out has, if it does.
+    ours: Option<Blob>,
+    /// Whether the working tree has it.
+    pub(super) is_there: bool,
+}
+
+/// What is checked out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct CheckedOut {
+    /// The commit, where the branch has one.
+    pub(super) head: Option<String>,
+    /// The branch, if it is one.
+    pub(super) branch: Option<String>,
+}
+
 /// What `git status --porcelain=v2 --branch -z` prints. Paths are from the top of the repository.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// The commit that is checked out, where the branch has one.
-    pub(super) head: Option<String>,
-    /// The branch that is checked out, if one is.
-    pub(super) branch: Option<String>,
+    pub(super) checked_out: CheckedOut,
     pub(super) staged: Vec<Staged>,
     pub(super) unstaged: Vec<Unstaged>,
-    pub(super) unmerged: Vec<Bytes>,
+    pub(super) unmerged: Vec<Unmerged>,
     /// Files, and directories that are repositories.
     pub(super) untracked: Vec<Bytes>,
 }
@@ -61,6 +80,21 @@ impl Status {
     /// Whether the index or a tracked file differs from the commit that is checked out.
     pub(super) fn is_dirty(&self) -> bool {
         !(self.staged.is_empty() && self.unstaged.is_empty() && self.unmerged.is_empty())
+    }
+
+    /// How the index differs from the commit that is checked out, which has what is ours of a file
+    /// with conflicts.
+    pub(super) fn staged_from_head(&self) -> Vec<Staged> {
+        let mut staged = self.staged.clone();
+        let unmerged = self.unmerged.iter().filter_map(|file| {
+            Some(Staged {
+                path: file.path.clone(),
+                kind: Kind::Updated,
+                blob: file.ours.clone()?,
+            })
+        });
+        staged.extend(unmerged);
+        staged
     }
 
     pub(super) fn parse(argv: &[OsString], printed: &Bytes) -> Result<Self, GitError> {
@@ -102,8 +136,14 @@ impl Status {
                 self.add_changed(&state, path, mode, blob)?;
             }
             b"u" => {
-                let [.., path] = fields::<10>(rest)?;
-                self.unmerged.push(path);
+                let [_, _, _, mode, _, there, _, id, _, path] = fields(rest)?;
+                let ours = (mode != NO_MODE).then_some(Blob { mode, id });
+                let is_there = there != NO_MODE;
+                self.unmerged.push(Unmerged {
+                    path,
+                    ours,
+                    is_there,
+                });
             }
             b"?" => self.untracked.push(rest),
             b"!" => {}
@@ -116,8 +156,8 @@ impl Status {
         let header = String::from_utf8_lossy(header);
         match header.split_once(' ') {
             Some(("branch.oid", "(initial)") | ("branch.head", "(detached)")) => {}
-            Some(("branch.oid", id)) => self.head = Some(id.to_owned()),
-            Some(("branch.head", name)) => self.branch = Some(name.to_owned()),
+            Some(("branch.oid", id)) => self.checked_out.head = Some(id.to_owned()),
+            Some(("branch.head", name)) => self.checked_out.branch = Some(name.to_owned()),
             _ => {}
         }
     }
@@ -150,8 +190,8 @@ impl Status {
     }
 }
 
-/// Parses what `git diff-index --cached --raw -z` prints. What has conflicts is left out: a status
-/// has that.
+/// Parses what `git diff-index --cached --raw -z` prints. What has conflicts is there if the commit
+/// has it.
 pub(super) fn parse_raw(argv: &[OsString], printed: &Bytes) -> Result<Vec<Staged>, GitError> {
     let mut staged = Vec::new();
     let mut records = Records::new(printed);
@@ -163,7 +203,7 @@ pub(super) fn parse_raw(argv: &[OsString], printed: &Bytes) -> Result<Vec<Staged
             Some((Blob { mode, id }, *state.first()?, records.next()?))
         })();
         let (blob, state, path) = parsed.ok_or_else(unexpected)?;
-        if state == b'U' {
+        if state == b'U' && blob.mode == NO_MODE {
             continue;
         }
         let kind = kind(state).ok_or_else(unexpected)?;
@@ -177,7 +217,7 @@ fn kind(letter: u8) -> Option<Kind> {
     Some(match letter {
         b'A' => Kind::Added,
         b'D' => Kind::Deleted,
-        b'M' | b'T' => Kind::Updated,
+        b'M' | b'T' | b'U' => Kind::Updated,
         _ => return None,
     })
 }
@@ -263,10 +303,8 @@ mod tests {
     #[test]
     fn headers_that_nobody_knows_are_no_error_and_other_lines_are() {
         let status = parse(b"# branch.oid (initial)\0# branch.head main\0# stash 3\0").unwrap();
-        assert_eq!(
-            (status.head, status.branch.as_deref()),
-            (None, Some("main"))
-        );
+        let branch = Some("main".to_owned());
+        assert_eq!(status.checked_out, CheckedOut { head: None, branch });
         for wrong in [
             &b"3 x\0"[..],
             b"1 A. N...\0",
@@ -280,14 +318,19 @@ mod tests {
 
     #[test]
     fn raw_lines_say_what_the_commit_has() {
-        let printed = b":100644 000000 aa 00 D\0x y\0:100644 000000 aa 00 U\0u\0";
+        let printed = b":100644 000000 aa 00 D\0x y\0:100644 000000 aa 00 U\0u\0\
+            :000000 000000 00 00 U\0v\0";
         let staged = parse_raw(&[], &Bytes::from_static(printed)).unwrap();
         let blob = Blob {
             mode: "100644".into(),
             id: "aa".into(),
         };
-        let (path, kind) = ("x y".into(), Kind::Deleted);
-        assert_eq!(staged, [Staged { path, kind, blob }]);
+        let one = |path: &'static str, kind| Staged {
+            path: path.into(),
+            kind,
+            blob: blob.clone(),
+        };
+        assert_eq!(staged, [one("x y", Kind::Deleted), one("u", Kind::Updated)]);
         assert!(parse_raw(&[], &Bytes::from_static(b":1 2 3 4 X\0a\0")).is_err());
     }
 }

@@ -41,7 +41,7 @@ async fn without_a_branch_what_is_checked_out_is_compared_with() {
 }
 
 #[tokio::test]
-async fn conflicts_are_updates() {
+async fn files_with_conflicts_are_changes_whatever_they_hold() {
     let place = Place::new().await;
     let script = "
         init; write a; write b; write c; commit
@@ -49,10 +49,11 @@ async fn conflicts_are_updates() {
         git switch -q main; write a main; write d main; write b main; git rm -q c; commit
         git merge -q other >/dev/null && exit 1; true";
     place.script("r", script).await;
-    place.finds("r", None, &["U a", "U b", "U c", "U d"]).await;
-    place
-        .finds("r", Some("HEAD~1"), &["U a", "U b", "U c", "U d"])
-        .await;
+    place.finds("r", None, &["U a", "U b", "A c", "U d"]).await;
+    let from_older = ["U a", "U b", "U c", "A d"];
+    place.finds("r", Some("HEAD~1"), &from_older).await;
+    place.script("r", "rm a b c d").await;
+    place.finds("r", None, &["D a", "D b", "D d"]).await;
     place.finish().await;
 }
 
