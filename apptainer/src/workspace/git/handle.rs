@@ -28,11 +28,10 @@ const AT_ONCE: usize = 4;
 /// The container's own git is run where there is one, otherwise the host's can be. Cheap to clone.
 ///
 /// ```no_run
-/// # async fn example(service: apptainer::instance::Service) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(link: apptainer::Link) -> Result<(), Box<dyn std::error::Error>> {
 /// use apptainer::workspace::Git;
 ///
-/// let link = service.clone();
-/// let git = Git::new(move |program| link.command(program).expect("it runs"), "/work");
+/// let git = Git::new(move |program| link.command(program), "/work");
 /// for change in git.changes("repository", None).await? {
 ///     println!("{} {}", change.status, change.path.display());
 /// }
@@ -233,7 +232,7 @@ impl Git {
     ///
     /// # Errors
     ///
-    /// Either side is larger than [`MAX_DIFF_BYTES`], neither has such a file, it is in no
+    /// Either side is larger than [`MAX_DIFF_BYTES`](super::MAX_DIFF_BYTES), neither has such a file, it is in no
     /// repository, the commit is not known, git fails.
     ///
     /// Cancel-safe.
