@@ -232,8 +232,8 @@ impl Git {
     ///
     /// # Errors
     ///
-    /// Either side is larger than [`MAX_DIFF_BYTES`](super::MAX_DIFF_BYTES), neither has such a file, it is in no
-    /// repository, the commit is not known, git fails.
+    /// Either side is larger than [`MAX_DIFF_BYTES`](super::MAX_DIFF_BYTES), neither has such a file,
+    /// it is in no repository, the commit is not known, git fails.
     ///
     /// Cancel-safe.
     pub async fn diff(
