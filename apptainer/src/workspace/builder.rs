@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::OnceCell;
+
 use super::{Shared, Source, Workspace, WorkspaceError};
 use crate::instance::{FillLayer, Limits, Port, Spec};
 use crate::{Apptainer, Contain, Image};
@@ -122,7 +124,7 @@ impl WorkspaceBuilder {
                 Some(image)
             }
         };
-        if let Some(path) = self.mount_dir {
+        if let Some(path) = &self.mount_dir {
             spec = spec.bind(path, &self.working_dir);
         }
         let start = Start {
@@ -130,6 +132,7 @@ impl WorkspaceBuilder {
             spec,
             image,
             working_dir: self.working_dir,
+            mount_dir: self.mount_dir,
             runtime_dir: self.runtime_dir,
         };
         let workspace = start.with(None).await?;
@@ -144,6 +147,7 @@ pub(super) struct Start {
     pub(super) spec: Spec,
     pub(super) image: Option<Image>,
     pub(super) working_dir: PathBuf,
+    pub(super) mount_dir: Option<PathBuf>,
     pub(super) runtime_dir: Option<PathBuf>,
 }
 
@@ -170,7 +174,9 @@ impl Start {
                 spec: self.spec,
                 image: self.image,
                 working_dir: self.working_dir,
+                mount_dir: self.mount_dir,
                 runtime_dir: self.runtime_dir,
+                git: OnceCell::new(),
                 sessions: Mutex::default(),
             }),
         })

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use super::GitError;
 use crate::exec::ExecError;
 use crate::image::ImageError;
 use crate::instance::InstanceError;
@@ -21,6 +22,9 @@ pub enum WorkspaceError {
     /// A command could not be run.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// Git did not tell.
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// The image has no such shell; nothing was run.
     #[error(
         "run a shell line: there is no {shell:?} in the image; run a program without a shell by \

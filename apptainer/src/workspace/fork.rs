@@ -31,6 +31,7 @@ impl Workspace {
             spec: self.shared.spec.clone(),
             image: self.shared.image.clone(),
             working_dir: self.shared.working_dir.clone(),
+            mount_dir: self.shared.mount_dir.clone(),
             runtime_dir: self.shared.runtime_dir.clone(),
         };
         let fill = move |folder: &Path| copied.place(&folder.join("upper"));

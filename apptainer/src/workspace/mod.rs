@@ -28,6 +28,7 @@ mod builder;
 mod error;
 mod execute;
 mod fork;
+mod git;
 mod layer;
 mod session;
 mod source;
@@ -40,8 +41,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use builder::WorkspaceBuilder;
 pub use error::{Said, WorkspaceError};
 pub use execute::{CommandResult, Execute};
+pub use git::{Git, GitChange, GitDiff, GitError, GitProgram, GitStatus, MAX_DIFF_BYTES};
 pub use session::{Session, SessionBuilder, SessionCommand, SessionRun};
 pub use source::Source;
+
+use tokio::sync::OnceCell;
 
 use crate::instance::{Mechanism, Service, Spec, State, Stats, Supervisor};
 use crate::{Apptainer, Command, Image};
@@ -66,7 +70,11 @@ struct Shared {
     /// What was built for it, which the store is not to take away meanwhile.
     image: Option<Image>,
     working_dir: PathBuf,
+    /// What the host has at the working directory.
+    mount_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
+    /// The one that there is, once that was asked for.
+    git: OnceCell<Git>,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -116,6 +124,43 @@ impl Workspace {
     /// The open session of this name.
     pub fn find_session(&self, name: impl AsRef<str>) -> Option<Session> {
         self.sessions().get(name.as_ref()).cloned()
+    }
+
+    /// What tells of the changes to repositories in it: the image's own git, or the host's through the
+    /// directory that was [mounted](WorkspaceBuilder::mount_dir) where the image has none.
+    /// [`Git::which`] says which. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// There is no git, or it cannot be run.
+    pub async fn git(&self) -> Result<&Git, WorkspaceError> {
+        let git = self.shared.git.get_or_try_init(|| self.find_git()).await;
+        Ok(git?)
+    }
+
+    async fn find_git(&self) -> Result<Git, GitError> {
+        let (service, directory) = (self.shared.service.clone(), self.working_dir());
+        let image = Git::new(move |program| service.any_command(program), directory);
+        match (image.which().await, &self.shared.mount_dir) {
+            (Err(GitError::NoGit), Some(mount)) => {
+                let host = Git::on_host(mount, directory, directory);
+                host.which().await.map(|_| host)
+            }
+            (found, _) => found.map(|_| image),
+        }
+    }
+
+    /// What has been changed in the repositories of a directory: see [`Git::changes`].
+    pub async fn git_changes(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Vec<GitChange>, WorkspaceError> {
+        Ok(self.git().await?.changes(path, None).await?)
+    }
+
+    /// A file as it was, and as it is: see [`Git::diff`].
+    pub async fn git_diff(&self, path: impl AsRef<Path>) -> Result<GitDiff, WorkspaceError> {
+        Ok(self.git().await?.diff(path, None).await?)
     }
 
     /// The port of this name, if it has one: see

@@ -190,8 +190,13 @@ impl Service {
         if !self.state().is_running() {
             return Err(self.has_ended());
         }
+        Ok(self.any_command(program))
+    }
+
+    /// The same, which says when it is run that the instance has ended.
+    pub(crate) fn any_command(&self, program: impl AsRef<OsStr>) -> Command {
         let slot = Arc::clone(&self.shared.running.slot);
-        Ok(Command::new(Way::Slot(slot), program))
+        Command::new(Way::Slot(slot), program)
     }
 
     /// Stops it: `SIGTERM` to all that runs in it, after its grace `SIGKILL`. When this returns,

@@ -2,6 +2,7 @@
 
 mod execute;
 mod fork;
+mod git;
 mod session;
 mod started;
 
