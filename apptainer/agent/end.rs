@@ -185,6 +185,16 @@ impl Agent {
         }
     }
 
+    /// Whether something is about to end by itself, now that nobody is there any more.
+    pub(crate) fn waits_for_ends(&mut self) -> bool {
+        let mut commands = self.commands.iter();
+        if !commands.any(|command| command.ends_by_itself && command.pid != 0) {
+            return false;
+        }
+        let now = sys::now();
+        *self.last_wait.get_or_insert(now + PATIENCE) > now
+    }
+
     /// Kills all that was ever started, and waits for it.
     pub(crate) fn kill_everything(&mut self) {
         let since = sys::now();

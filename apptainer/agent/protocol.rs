@@ -99,8 +99,10 @@ pub(crate) mod flags {
     pub(crate) const WORDS_APART: u32 = 1 << 4;
     /// On a stream: this end of a standard stream is the caller's.
     pub(crate) const PIPED: [u32; 3] = [1 << 5, 1 << 6, 1 << 7];
+    /// It ends by itself when its caller is gone: give it time for that when its link ends.
+    pub(crate) const ENDS_BY_ITSELF: u32 = 1 << 8;
     /// All of them.
-    pub(crate) const ALL: u32 = (1 << 8) - 1;
+    pub(crate) const ALL: u32 = (1 << 9) - 1;
 }
 
 /// Limits of resources: each a resource's number, and two limits.

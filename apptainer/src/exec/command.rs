@@ -77,6 +77,8 @@ pub(super) struct Description {
     /// Soft and hard ones.
     pub(super) limits: Vec<(Resource, u64, u64)>,
     pub(super) terminal: Option<WindowSize>,
+    /// Whether it is ours, and ends when its input does.
+    pub(super) ends_by_itself: bool,
 }
 
 impl Container {
@@ -115,6 +117,7 @@ impl Command {
                 nice: 0,
                 limits: defaults.limits,
                 terminal: None,
+                ends_by_itself: false,
             },
             streams: [None, None, None],
             mechanism: None,
@@ -312,6 +315,12 @@ impl Command {
         let (null, piped) = (Stdio::null(), Stdio::piped());
         let child = self.start([&null, &piped, &piped], false).await;
         child?.wait_with_output().await
+    }
+
+    /// Lets it end by itself when its input does, whoever has been killed by then. Needs an agent.
+    pub(crate) fn end_by_itself(&mut self) -> &mut Self {
+        self.description.ends_by_itself = true;
+        self.kill_on_drop(false)
     }
 
     pub(super) fn on_drop(&self) -> OnDrop {

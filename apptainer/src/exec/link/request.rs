@@ -124,5 +124,6 @@ impl Description {
             | of(manner.ends_with_caller, flags::KILL_ON_HANGUP)
             | of(self.terminal.is_some(), flags::TERMINAL)
             | of(self.clears_env, flags::CLEAR_ENVIRONMENT)
+            | of(self.ends_by_itself, flags::ENDS_BY_ITSELF)
     }
 }

@@ -137,6 +137,7 @@ impl Watch {
                 mechanisms: watched.enclosure.mechanisms().clone(),
                 is_foreign: matches!(watched.kind, Kind::Foreign),
                 running: Running {
+                    files: OnceLock::new(),
                     processes: Arc::clone(&watched.processes),
                     slot: Arc::clone(&watched.slot),
                 },
