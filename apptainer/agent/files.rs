@@ -16,14 +16,23 @@ use crate::files_protocol::{
 use crate::pages::Pages;
 use crate::protocol::Sink;
 use crate::socket;
-use crate::sys::{self, At, Errno, Fd, Result, Statx};
+use crate::sys::{self, At, EPOLLIN, Errno, Event, Fd, Interest, Result, Statx};
 use crate::tree::next_entry;
 
 use remove::{Force, remove_all};
 use temporaries::Temporaries;
 
+/// Signals that ask it to end.
+const ENDING: [i32; 4] = [sys::SIGHUP, sys::SIGINT, sys::SIGQUIT, sys::SIGTERM];
+
+/// What an event is.
+const REQUEST: u64 = 0;
+const END: u64 = 1;
+
 pub(crate) struct Server {
     caller: ManuallyDrop<Fd>,
+    /// What there is to do: a request, or to end.
+    events: Fd,
     /// What is being answered.
     answer: Answer,
     temporaries: Temporaries,
@@ -31,8 +40,6 @@ pub(crate) struct Server {
 
 /// Serves until nobody asks any more.
 pub(crate) fn serve() -> ! {
-    // Only its caller ends it, or who kills it.
-    sys::set_mask(u64::MAX);
     if let Ok(mut server) = Server::new() {
         server.serve();
         server.temporaries.remove();
@@ -49,21 +56,46 @@ impl Server {
         // SAFETY: it is open, and never dropped.
         let caller = ManuallyDrop::new(unsafe { Fd::own(0) });
         sys::fcntl(&caller, sys::F_SETFL, 0)?;
+        // What asks it to end is heard between two requests.
+        sys::set_mask(u64::MAX);
+        let asked = ENDING
+            .iter()
+            .fold(0, |mask, signal| mask | 1 << (signal - 1));
+        // It is there as long as the process.
+        let signals = ManuallyDrop::new(sys::signal_fd(asked)?);
+        let events = sys::epoll_create()?;
+        sys::epoll_watch(&events, Interest::Add, &caller, EPOLLIN, REQUEST)?;
+        sys::epoll_watch(&events, Interest::Add, &signals, EPOLLIN, END)?;
         Ok(Self {
             caller,
+            events,
             answer: Answer::new()?,
             temporaries: Temporaries::new()?,
         })
     }
 
-    /// Until its caller has gone, or cannot be talked to.
+    /// Waits until there is a request; fails where it is to end.
+    fn wait(&self) -> Result<()> {
+        let mut found = [Event { events: 0, data: 0 }; 2];
+        loop {
+            match sys::epoll_wait(&self.events, &mut found, -1) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(count) if found[..count].iter().any(|event| event.data == END) => {
+                    return Err(Errno::INTR);
+                }
+                waited => return waited.map(drop),
+            }
+        }
+    }
+
+    /// Until its caller has gone, cannot be talked to, or somebody wants it to end.
     fn serve(&mut self) {
         let version = FILES_VERSION;
         let Ok(mut room) = Pages::new(MAX_FILES_MESSAGE) else {
             return;
         };
         let mut said = self.say(&FileReply::Ready { version }, None);
-        while said.is_ok() {
+        while said.is_ok() && self.wait().is_ok() {
             let message = match socket::wait_for(&self.caller, room.bytes_mut()) {
                 Ok(message) if message.length > 0 => message,
                 Err(Errno::INTR) => continue,

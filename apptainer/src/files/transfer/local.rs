@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
     fstat, linkat, mkdirat, openat, readlinkat, renameat, renameat_with, statat, symlinkat,
-    unlinkat, utimensat,
+    utimensat,
 };
 
 use crate::files::place::new_name;
