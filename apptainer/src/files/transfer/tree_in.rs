@@ -10,11 +10,11 @@ use rustix::fs::{Stat, fstat};
 use super::copy::{Job, Sink, Source, modified, version};
 use super::local::{LocalDir, set};
 use super::upload::{unchanged, upload_file};
-use crate::exec::files_protocol::{Attributes, opening};
+use crate::exec::files_protocol::{Attributes, Removal, opening};
 use crate::files::place::{Place, clean_up, make_dirs, new_name};
 use crate::files::read::checked;
 use crate::files::session::{Remote, Renaming, Session};
-use crate::files::{FilesError, Kind, Location};
+use crate::files::{Entry, FilesError, Kind, Location};
 
 const DOING: &str = "write";
 
@@ -68,11 +68,79 @@ fn add_dir(
             syncs: job.options.syncs,
         };
         let attributes = attributes(&source.stat()?);
-        let renamed = session.rename(&temporary, path, attributes, renaming)?;
-        renamed.map_err(FilesError::within(DOING, path.path()))
+        match session.rename(&temporary, path, attributes, renaming)? {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                move_in(session, &temporary, path, attributes)
+            }
+            renamed => renamed.map_err(FilesError::within(DOING, path.path())),
+        }
     });
     clean_up(session, &temporary, result)?;
     job.report.directories += 1;
+    Ok(())
+}
+
+/// Gives a directory its place where the kernel does not: an overlay whose upper layer has no
+/// extended attributes moves none into a directory that is of the image. What is in it can be
+/// moved.
+fn move_in(
+    session: &mut Session,
+    temporary: &Remote,
+    path: &Remote,
+    attributes: Attributes,
+) -> Result<(), FilesError> {
+    let failed = || FilesError::within(DOING, path.path());
+    let made = session.make_directory(path, 0o700, true)?;
+    made.map_err(failed())?;
+    let renaming = Renaming {
+        replaces: true,
+        syncs: false,
+    };
+    let moved = (|| {
+        let listed = session.list(temporary)?;
+        for entry in listed.map_err(failed())? {
+            session.go_on()?;
+            move_one(session, &entry, &temporary.join(&entry.name)?, path)?;
+        }
+        let removed = session.remove(Removal::Directory, temporary)?;
+        removed.map_err(failed())?;
+        // It has its name already, and with this keeps it.
+        let kept = session.rename(path, path, attributes, renaming)?;
+        kept.map_err(failed())
+    })();
+    clean_up(session, path, moved)
+}
+
+/// Moves something into a directory.
+fn move_one(
+    session: &mut Session,
+    entry: &Entry,
+    from: &Remote,
+    folder: &Remote,
+) -> Result<(), FilesError> {
+    let to = folder.join(&entry.name)?;
+    let failed = || FilesError::within(DOING, to.path());
+    let mode_of = |mode| Attributes {
+        mode: Some(mode),
+        modified: None,
+    };
+    let (mut before, mut after) = (Attributes::default(), None);
+    if entry.kind == Kind::Directory {
+        // What is in it changes: where it comes from.
+        let found = session.status(from, false)?.map_err(failed())?;
+        before = mode_of(found.mode() | 0o700);
+        after = Some(mode_of(found.mode()));
+    }
+    let renaming = Renaming {
+        replaces: true,
+        syncs: false,
+    };
+    let moved = session.rename(from, &to, before, renaming)?;
+    moved.map_err(failed())?;
+    if let Some(after) = after.filter(|after| *after != before) {
+        let set = session.set(&to, after, true)?;
+        set.map_err(failed())?;
+    }
     Ok(())
 }
 

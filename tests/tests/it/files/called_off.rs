@@ -83,7 +83,7 @@ async fn the_same_on_the_host() {
         make(&path, noise(2000), 0o644, number);
     }
     let expected = super::tree(&source);
-    files.upload(&source, "/work").await.unwrap();
+    files.upload(&source, "/files-test").await.unwrap();
     let content = noise(8 << 20);
     files.upload_bytes(content.clone(), "/large").await.unwrap();
     let out = alone.path("out");
@@ -96,7 +96,9 @@ async fn the_same_on_the_host() {
         )
         .await;
         for_so_long(
-            files.download("/work", out.join("tree")).into_future(),
+            files
+                .download("/files-test", out.join("tree"))
+                .into_future(),
             micros,
         )
         .await;

@@ -22,7 +22,7 @@ fn once(act: impl Fn() + Send + Sync + 'static) -> impl Fn(Progress) + Send + Sy
 async fn a_source_that_grows_shrinks_or_is_removed_leaves_what_was_there() {
     let alone = Alone::new().await;
     let files = alone.files();
-    files.write("/work", "old").await.unwrap();
+    files.write("/files-test", "old").await.unwrap();
     let source = alone.path("source");
     for change in ["grow", "shrink", "remove", "touch"] {
         make(&source, vec![1; 3 << 20], 0o644, 0);
@@ -42,13 +42,13 @@ async fn a_source_that_grows_shrinks_or_is_removed_leaves_what_was_there() {
                 file.set_modified(std::time::SystemTime::now()).unwrap();
             }
         };
-        let upload = files.upload(&source, "/work").progress(once(act));
+        let upload = files.upload(&source, "/files-test").progress(once(act));
         let error = upload.await.unwrap_err();
         assert!(
             matches!(error, FilesError::Changed { .. }),
             "{change}: {error:?}"
         );
-        assert_eq!(files.read("/work").await.unwrap(), &b"old"[..]);
+        assert_eq!(files.read("/files-test").await.unwrap(), &b"old"[..]);
         assert!(
             !names(&files, "/")
                 .await
@@ -79,13 +79,13 @@ async fn what_vanishes_from_a_directory_leaves_nothing_of_it() {
             "file" => fs::remove_file(path.join("a9")).unwrap(),
             _ => fs::remove_dir_all(path.join("d9")).unwrap(),
         };
-        let upload = files.upload(&source, "/work").progress(once(act));
+        let upload = files.upload(&source, "/files-test").progress(once(act));
         let error = upload.await.unwrap_err();
         assert!(
             matches!(error, FilesError::Changed { .. }),
             "{change}: {error:?}"
         );
-        assert!(!files.exists("/work").await.unwrap());
+        assert!(!files.exists("/files-test").await.unwrap());
         let left = names(&files, "/").await;
         assert!(
             !left.iter().any(|name| name.starts_with(".app")),
@@ -101,12 +101,16 @@ async fn the_same_of_what_is_in_the_container() {
     let files = alone.files();
     let (target, tree) = (alone.path("out/file"), alone.path("out/tree"));
     make(&target, "old", 0o644, 0);
-    for script in ["echo more >> /work/file", "rm /work/file", "rm -r /work"] {
-        alone.shell("mkdir -p /work; rm -f /work/*; head -c 3000000 /dev/zero > /work/file; cp /work/file /work/z").await;
-        for (source, target) in [("/work/file", &target), ("/work", &tree)] {
+    for script in [
+        "echo more >> /files-test/file",
+        "rm /files-test/file",
+        "rm -r /files-test",
+    ] {
+        alone.shell("mkdir -p /files-test; rm -f /files-test/*; head -c 3000000 /dev/zero > /files-test/file; cp /files-test/file /files-test/z").await;
+        for (source, target) in [("/files-test/file", &target), ("/files-test", &tree)] {
             alone
                 .shell(
-                    "mkdir -p /work; head -c 3000000 /dev/zero > /work/file; cp /work/file /work/z",
+                    "mkdir -p /files-test; head -c 3000000 /dev/zero > /files-test/file; cp /files-test/file /files-test/z",
                 )
                 .await;
             let mut command = alone.service.command("sh").unwrap();

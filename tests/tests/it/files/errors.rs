@@ -13,36 +13,42 @@ async fn what_is_in_the_way_is_told() {
     let alone = Alone::new().await;
     let files = alone.files();
     alone
-        .shell("mkdir -p /work/dir; echo 1 > /work/file; mkfifo /work/pipe; ln -s loop /work/loop")
+        .shell("mkdir -p /files-test/dir; echo 1 > /files-test/file; mkfifo /files-test/pipe; ln -s loop /files-test/loop")
         .await;
-    let missing = files.read("/work/none").await.unwrap_err();
+    let missing = files.read("/files-test/none").await.unwrap_err();
     assert!(matches!(missing, FilesError::NotFound { .. }), "{missing}");
-    assert_eq!(missing.location().unwrap().path(), Path::new("/work/none"));
+    assert_eq!(
+        missing.location().unwrap().path(),
+        Path::new("/files-test/none")
+    );
     assert_eq!(missing.errno(), Some(nix::errno::Errno::ENOENT as i32));
-    let missing = files.write("/work/none/file", "").await.unwrap_err();
+    let missing = files.write("/files-test/none/file", "").await.unwrap_err();
     assert!(matches!(missing, FilesError::NotFound { .. }), "{missing}");
-    let directory = files.read("/work/dir").await.unwrap_err();
+    let directory = files.read("/files-test/dir").await.unwrap_err();
     assert!(
         matches!(directory, FilesError::IsADirectory { .. }),
         "{directory}"
     );
-    let directory = files.write("/work/dir", "").await.unwrap_err();
+    let directory = files.write("/files-test/dir", "").await.unwrap_err();
     assert!(
         matches!(directory, FilesError::IsADirectory { .. }),
         "{directory}"
     );
-    let file = files.list("/work/file").await.unwrap_err();
+    let file = files.list("/files-test/file").await.unwrap_err();
     assert!(matches!(file, FilesError::NotADirectory { .. }), "{file}");
-    let file = files.write("/work/file/below", "").await.unwrap_err();
+    let file = files.write("/files-test/file/below", "").await.unwrap_err();
     assert!(matches!(file, FilesError::NotADirectory { .. }), "{file}");
-    let file = files.make_dir_all("/work/file/below").await.unwrap_err();
+    let file = files
+        .make_dir_all("/files-test/file/below")
+        .await
+        .unwrap_err();
     assert!(matches!(file, FilesError::NotADirectory { .. }), "{file}");
     // Nobody is at its other end, and nobody waits for that.
-    let pipe = files.read("/work/pipe").await.unwrap_err();
+    let pipe = files.read("/files-test/pipe").await.unwrap_err();
     assert!(matches!(pipe, FilesError::Special { .. }), "{pipe}");
-    let pipe = files.write("/work/pipe", "").await.unwrap_err();
+    let pipe = files.write("/files-test/pipe", "").await.unwrap_err();
     assert!(matches!(pipe, FilesError::Special { .. }), "{pipe}");
-    let endless = files.write("/work/loop", "").await.unwrap_err();
+    let endless = files.write("/files-test/loop", "").await.unwrap_err();
     assert!(matches!(endless, FilesError::Io { .. }), "{endless}");
     for path in ["", "nul\0", &"x".repeat(4096)] {
         let error = files.read(path).await.unwrap_err();
@@ -52,7 +58,7 @@ async fn what_is_in_the_way_is_told() {
     assert_eq!(long.errno(), Some(nix::errno::Errno::ENAMETOOLONG as i32));
     // None of it has been changed.
     assert_eq!(
-        alone.shell("ls -A /work; cat /work/file").await,
+        alone.shell("ls -A /files-test; cat /files-test/file").await,
         "dir\nfile\nloop\npipe\n1\n"
     );
     alone.finish().await;
@@ -98,18 +104,18 @@ async fn what_is_not_permitted_is_told() {
         return alone.finish().await;
     }
     let files = alone.files();
-    alone.shell("mkdir -p /work/shut/in; echo 1 > /work/secret; chmod 0 /work/secret; chmod 500 /work/shut").await;
+    alone.shell("mkdir -p /files-test/shut/in; echo 1 > /files-test/secret; chmod 0 /files-test/secret; chmod 500 /files-test/shut").await;
     for error in [
-        files.read("/work/secret").await.unwrap_err(),
-        files.write("/work/shut/new", "").await.unwrap_err(),
-        files.remove_all("/work/shut").await.unwrap_err(),
+        files.read("/files-test/secret").await.unwrap_err(),
+        files.write("/files-test/shut/new", "").await.unwrap_err(),
+        files.remove_all("/files-test/shut").await.unwrap_err(),
     ] {
         assert!(
             matches!(error, FilesError::PermissionDenied { .. }),
             "{error:?}"
         );
     }
-    alone.shell("chmod 700 /work/shut").await;
+    alone.shell("chmod 700 /files-test/shut").await;
     alone.finish().await;
 }
 

@@ -19,18 +19,18 @@ async fn nothing_is_written_through_a_link_on_the_host() {
     symlink(precious.join("file"), out.join("file")).unwrap();
     symlink(&precious, out.join("whole")).unwrap();
     alone
-        .shell("mkdir -p /work/dir; echo evil | tee /work/dir/file > /work/file")
+        .shell("mkdir -p /files-test/dir; echo evil | tee /files-test/dir/file > /files-test/file")
         .await;
-    let error = files.download("/work", &out).await.unwrap_err();
+    let error = files.download("/files-test", &out).await.unwrap_err();
     assert!(matches!(error, FilesError::NotADirectory { .. }), "{error}");
     let error = files
-        .download("/work", out.join("whole"))
+        .download("/files-test", out.join("whole"))
         .await
         .unwrap_err();
     assert!(matches!(error, FilesError::NotADirectory { .. }), "{error}");
     // A file takes the link's place.
     files
-        .download("/work/file", out.join("file"))
+        .download("/files-test/file", out.join("file"))
         .await
         .unwrap();
     assert_eq!(fs::read(out.join("file")).unwrap(), b"evil\n");
@@ -47,12 +47,12 @@ async fn links_in_a_container_are_copied_and_not_what_they_lead_to() {
     let secret = alone.path("secret");
     make(&secret, "secret", 0o644, 0);
     let script = format!(
-        "mkdir /work; cd /work; ln -s {} host; ln -s /etc/passwd abs; ln -s ../../../../../../etc up; ln -s / root",
+        "mkdir /files-test; cd /files-test; ln -s {} host; ln -s /etc/passwd abs; ln -s ../../../../../../etc up; ln -s / root",
         secret.display()
     );
     alone.shell(&script).await;
     let back = alone.path("back");
-    let report = files.download("/work", &back).await.unwrap();
+    let report = files.download("/files-test", &back).await.unwrap();
     assert_eq!((report.files, report.symlinks), (0, 4));
     assert_eq!(fs::read_link(back.join("host")).unwrap(), secret);
     assert_eq!(
@@ -77,10 +77,10 @@ async fn nothing_is_written_through_a_link_in_the_container() {
     make(&source.join("dir/file"), "evil", 0o644, 0);
     alone
         .shell(
-            "mkdir -p /precious /work; echo precious > /precious/file; ln -s /precious /work/dir",
+            "mkdir -p /precious /files-test; echo precious > /precious/file; ln -s /precious /files-test/dir",
         )
         .await;
-    let error = files.upload(&source, "/work").await.unwrap_err();
+    let error = files.upload(&source, "/files-test").await.unwrap_err();
     assert!(matches!(error, FilesError::NotADirectory { .. }), "{error}");
     assert_eq!(names(&files, "/precious").await, ["file"]);
     assert_eq!(

@@ -15,8 +15,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use apptainer::instance::{Service, Supervisor};
-use apptainer::{Files, Instance, Link};
+use apptainer::instance::{Service, Spec, Supervisor};
+use apptainer::sys::command::NoMount;
+use apptainer::{Contain, Container, Files, Instance, Link};
 use fixtures::World;
 
 /// A container of each kind that has files, with a place in it to work in.
@@ -32,16 +33,16 @@ impl Containers {
     async fn new() -> Self {
         let world = World::new().await;
         let supervisor = world.supervisor().await;
-        let spec = world.spec().temporary_overlay();
+        let spec = writable(&world);
         let service = supervisor.start(&spec).await.unwrap();
         for folder in ["instance", "link"] {
             fs::create_dir(world.folder().join(folder)).unwrap();
         }
         let container = world.container().await;
-        let bound = container.bind(world.folder().join("instance"), "/data");
+        let bound = apart(container).bind(world.folder().join("instance"), "/data");
         let instance = bound.start().await.unwrap();
         let container = world.container().await;
-        let bound = container.bind(world.folder().join("link"), "/data");
+        let bound = apart(container).bind(world.folder().join("link"), "/data");
         let link = bound.link().await.unwrap();
         Self {
             world,
@@ -55,7 +56,7 @@ impl Containers {
     /// The files of each, and where to work.
     fn each(&self) -> [(Files, PathBuf); 3] {
         [
-            (self.service.files(), "/work".into()),
+            (self.service.files(), "/files-test".into()),
             (self.instance.files(), "/data/work".into()),
             (self.link.files(), "/data/work".into()),
         ]
@@ -70,6 +71,17 @@ impl Containers {
     }
 }
 
+/// An instance that can be written to, and sees nothing of the host that is.
+fn writable(world: &World) -> Spec {
+    let spec = world.spec().temporary_overlay();
+    spec.no_mount(NoMount::Cwd).no_mount(NoMount::Home)
+}
+
+/// A container that sees nothing of the host where the tests remove things.
+fn apart(container: Container) -> Container {
+    container.contain(Contain::Files)
+}
+
 /// An instance alone, which can be written to.
 struct Alone {
     world: World,
@@ -81,7 +93,7 @@ impl Alone {
     async fn new() -> Self {
         let world = World::new().await;
         let supervisor = world.supervisor().await;
-        let spec = world.spec().temporary_overlay();
+        let spec = writable(&world);
         let service = supervisor.start(&spec).await.unwrap();
         Self {
             world,

@@ -22,33 +22,36 @@ async fn an_upload_goes_on_where_it_was_left_if_it_is_the_same() {
         make(&source, &content, 0o640, 9);
         let broken_off = source.clone();
         files
-            .write("/work/file", "old")
+            .write("/files-test/file", "old")
             .parents(true)
             .await
             .unwrap();
         // Broken off by a source that changes.
-        let upload = files.upload(&source, "/work/file").resume(true);
+        let upload = files.upload(&source, "/files-test/file").resume(true);
         let upload = upload.progress(move |_| fs::write(&broken_off, "").unwrap());
         let error = upload.await.unwrap_err();
         assert!(matches!(error, FilesError::Changed { .. }), "{error:?}");
-        assert_eq!(files.read("/work/file").await.unwrap(), &b"old"[..]);
-        let left = names(&files, "/work").await;
+        assert_eq!(files.read("/files-test/file").await.unwrap(), &b"old"[..]);
+        let left = names(&files, "/files-test").await;
         let [hidden, _] = <[String; 2]>::try_from(left).unwrap();
         assert!(hidden.starts_with(".apptainer-part-"));
-        let path = format!("/work/{hidden}");
+        let path = format!("/files-test/{hidden}");
         files.write(&path, partial).await.unwrap();
 
         make(&source, &content, 0o640, 9);
         let report = files
-            .upload(&source, "/work/file")
+            .upload(&source, "/files-test/file")
             .resume(true)
             .await
             .unwrap();
         assert_eq!(report.resumed_bytes, resumed);
         assert_eq!(report.bytes, content.len() as u64);
-        assert!(files.read("/work/file").await.unwrap() == content);
-        assert_eq!(files.metadata("/work/file").await.unwrap().mode(), 0o640);
-        assert_eq!(names(&files, "/work").await, ["file"]);
+        assert!(files.read("/files-test/file").await.unwrap() == content);
+        assert_eq!(
+            files.metadata("/files-test/file").await.unwrap().mode(),
+            0o640
+        );
+        assert_eq!(names(&files, "/files-test").await, ["file"]);
     }
     alone.finish().await;
 }

@@ -143,7 +143,7 @@ async fn special_files_are_refused_or_left_out() {
     let source = alone.path("source");
     make(&source.join("file"), "1", 0o644, 0);
     nix::unistd::mkfifo(&source.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let refused = files.upload(&source, "/work").await.unwrap_err();
+    let refused = files.upload(&source, "/files-test").await.unwrap_err();
     assert!(
         matches!(
             &refused,
@@ -154,18 +154,18 @@ async fn special_files_are_refused_or_left_out() {
         ),
         "{refused}"
     );
-    assert!(!files.exists("/work").await.unwrap());
-    let upload = files.upload(&source, "/work");
+    assert!(!files.exists("/files-test").await.unwrap());
+    let upload = files.upload(&source, "/files-test");
     let report = upload.special_files(SpecialFiles::Skip).await.unwrap();
     assert_eq!(report.skipped[0].at.path(), source.join("pipe"));
-    assert_eq!(names(&files, "/work").await, ["file"]);
+    assert_eq!(names(&files, "/files-test").await, ["file"]);
 
-    alone.shell("mkfifo /work/other").await;
+    alone.shell("mkfifo /files-test/other").await;
     let back = alone.path("back");
-    let refused = files.download("/work", &back).await.unwrap_err();
+    let refused = files.download("/files-test", &back).await.unwrap_err();
     assert!(matches!(refused, FilesError::Special { .. }), "{refused}");
     assert!(!back.exists());
-    let download = files.download("/work", &back);
+    let download = files.download("/files-test", &back);
     let report = download.special_files(SpecialFiles::Skip).await.unwrap();
     assert_eq!(report.skipped[0].kind, Kind::Fifo);
     assert_eq!(super::local_names(&back), ["file"]);
@@ -181,7 +181,7 @@ async fn how_far_it_is_can_be_followed() {
     make(&source.join("two"), vec![2; 50_000], 0o644, 0);
     let last = Arc::new(AtomicU64::new(0));
     let told = Arc::clone(&last);
-    let upload = files.upload(&source, "/work");
+    let upload = files.upload(&source, "/files-test");
     let upload = upload.progress(move |progress: Progress| {
         assert!(progress.bytes >= told.load(Ordering::Relaxed));
         told.store(progress.bytes, Ordering::Relaxed);

@@ -57,27 +57,34 @@ async fn what_is_replaced_keeps_its_permissions_and_a_link_keeps_leading_there()
     let alone = Alone::new().await;
     let files = alone.files();
     alone
-        .shell("mkdir -p /work/far; cd /work; echo old > far/file; chmod 640 far/file; ln -s far/file near; ln -s near nearer; ln -s far/new dangling; umask 027")
+        .shell("mkdir -p /files-test/far; cd /files-test; echo old > far/file; chmod 640 far/file; ln -s far/file near; ln -s near nearer; ln -s far/new dangling; umask 027")
         .await;
-    files.write("/work/nearer", "new").await.unwrap();
-    files.write("/work/dangling", "made").await.unwrap();
-    let links = "cd /work; cat far/file far/new; readlink near; readlink nearer; readlink dangling; stat -c %a far/file";
+    files.write("/files-test/nearer", "new").await.unwrap();
+    files.write("/files-test/dangling", "made").await.unwrap();
+    let links = "cd /files-test; cat far/file far/new; readlink near; readlink nearer; readlink dangling; stat -c %a far/file";
     assert_eq!(
         alone.shell(links).await,
         "newmadefar/file\nnear\nfar/new\n640\n"
     );
-    let mode = files.metadata("/work/far/new").await.unwrap().mode();
-    files.write("/work/plain", "").await.unwrap();
-    let plain = files.metadata("/work/plain").await.unwrap().mode();
+    let mode = files.metadata("/files-test/far/new").await.unwrap().mode();
+    files.write("/files-test/plain", "").await.unwrap();
+    let plain = files.metadata("/files-test/plain").await.unwrap().mode();
     // What the umask leaves.
     let touched = alone
-        .shell("touch /work/touched; stat -c %a /work/touched")
+        .shell("touch /files-test/touched; stat -c %a /files-test/touched")
         .await;
     assert_eq!(format!("{mode:o}\n"), touched);
     assert_eq!(mode, plain);
-    files.write("/work/secret", "").mode(0o600).await.unwrap();
-    assert_eq!(files.metadata("/work/secret").await.unwrap().mode(), 0o600);
-    assert_eq!(names(&files, "/work/far").await, ["file", "new"]);
+    files
+        .write("/files-test/secret", "")
+        .mode(0o600)
+        .await
+        .unwrap();
+    assert_eq!(
+        files.metadata("/files-test/secret").await.unwrap().mode(),
+        0o600
+    );
+    assert_eq!(names(&files, "/files-test/far").await, ["file", "new"]);
     alone.finish().await;
 }
 
