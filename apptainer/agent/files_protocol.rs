@@ -17,9 +17,6 @@ pub(crate) const MAX_FILES_MESSAGE: usize = 32 * 1024;
 /// The most that a path takes, its NUL included: `PATH_MAX` of linux/limits.h.
 pub(crate) const MAX_PATH: usize = 4096;
 
-/// How many temporary files a server can remember.
-pub(crate) const MAX_TEMPORARIES: usize = 32;
-
 /// What [`FileRequest::Open`] is asked with.
 pub(crate) mod opening {
     pub(crate) const READ: u32 = 1;

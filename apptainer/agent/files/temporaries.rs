@@ -3,9 +3,12 @@
 use core::ffi::CStr;
 
 use super::remove::{Force, remove_all};
-use crate::files_protocol::{MAX_PATH, MAX_TEMPORARIES};
+use crate::files_protocol::MAX_PATH;
 use crate::pages::Pages;
 use crate::sys::{Errno, Result};
+
+/// How many can be remembered.
+const MOST: usize = 32;
 
 /// The paths of what is removed when nobody is left to finish it.
 pub(super) struct Temporaries {
@@ -16,7 +19,7 @@ pub(super) struct Temporaries {
 impl Temporaries {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
-            paths: Pages::new(MAX_TEMPORARIES * MAX_PATH)?,
+            paths: Pages::new(MOST * MAX_PATH)?,
         })
     }
 

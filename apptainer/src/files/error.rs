@@ -39,8 +39,8 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Container(path) => write!(f, "{path:?} in the container"),
-            Self::Host(path) => write!(f, "{path:?} on the host"),
+            Self::Container(path) => write!(f, "{} in the container", path.display()),
+            Self::Host(path) => write!(f, "{} on the host", path.display()),
         }
     }
 }

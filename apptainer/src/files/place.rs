@@ -79,8 +79,8 @@ pub(super) fn new_name() -> String {
 /// The name of what is not finished of a file with this name, and is to be gone on with.
 pub(super) fn partial_name(name: &[u8]) -> String {
     let hash = Sha256::digest(name);
-    let [a, b, c, d, e, f, g, h, ..] = hash.0;
-    let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let first = hash.0.first_chunk().copied().unwrap_or_default();
+    let number = u64::from_be_bytes(first);
     format!(".apptainer-part-{number:016x}")
 }
 

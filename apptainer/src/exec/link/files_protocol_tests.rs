@@ -40,12 +40,12 @@ prop_compose! {
 }
 
 /// One of each kind, of these.
-fn requests<'a>(
-    [path, other]: [&'a CStr; 2],
+fn requests(
+    [path, other]: [&CStr; 2],
     [yes, no]: [bool; 2],
     mode: u32,
     attributes: Attributes,
-) -> Vec<FileRequest<'a>> {
+) -> Vec<FileRequest<'_>> {
     let flags = if yes { opening::ALL } else { opening::READ };
     vec![
         FileRequest::Open { flags, mode, path },

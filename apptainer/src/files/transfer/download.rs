@@ -9,6 +9,7 @@ use std::pin::Pin;
 use rustix::fs::fstat;
 
 use super::copy::{Job, Sink, Source, remote_version, version};
+use super::depth::with_room;
 use super::local::{LocalDir, NewFile, set};
 use super::options::{Listener, Options};
 use super::resume::{is_beginning, lock};
@@ -124,7 +125,8 @@ fn download(
             }
             Ok(())
         }
-        Kind::Directory => download_tree(session, job, source, &found, destination),
+        Kind::Directory => with_room(|| download_tree(session, job, source, &found, destination))
+            .map_err(FilesError::within("read", source.path()))?,
         kind => job.skip(source.at(), kind),
     }
 }
@@ -155,7 +157,7 @@ pub(super) fn download_file(
         at: folder.at(name),
     };
     job.copy(&source, &sink, 0)?;
-    if !is_unchanged(file, found)? {
+    if !is_unchanged(file, found) {
         unchanged_by_name(session, found, path)?;
     }
     finish(job, new.file(), found, (folder, name))?;
@@ -196,7 +198,7 @@ fn resume(
     job.report.resumed_bytes = position;
     job.add(position);
     job.copy(&source, &sink, position)?;
-    if !is_unchanged(file, found)? {
+    if !is_unchanged(file, found) {
         unchanged_by_name(session, found, path)?;
     }
     finish(job, &partial, found, (folder, name))?;
@@ -230,10 +232,10 @@ pub(super) fn finish(
 
 /// Whether a file is seen to be as it was when it was opened. Where it is not, its server may
 /// still say so.
-pub(super) fn is_unchanged(file: &File, before: &Metadata) -> Result<bool, FilesError> {
+pub(super) fn is_unchanged(file: &File, before: &Metadata) -> bool {
     // The kernel may refuse to tell us, where a FUSE program serves it.
     let now = fstat(file);
-    Ok(now.is_ok_and(|now| version(&now) == remote_version(before) && now.st_nlink > 0))
+    now.is_ok_and(|now| version(&now) == remote_version(before) && now.st_nlink > 0)
 }
 
 /// That what has a path is what it was.

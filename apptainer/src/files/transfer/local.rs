@@ -152,8 +152,8 @@ impl LocalDir {
     }
 
     pub(super) fn make_dir(&self, name: &OsStr, mode: u32) -> Result<(), FilesError> {
-        let made = mkdirat(&self.fd, name, Mode::from_raw_mode(mode));
-        made.map_err(self.failed("make the directory", name))
+        let mode = Mode::from_raw_mode(mode);
+        mkdirat(&self.fd, name, mode).map_err(self.failed("make the directory", name))
     }
 
     pub(super) fn make_link(&self, target: &Path, name: &OsStr) -> Result<(), FilesError> {
@@ -271,17 +271,16 @@ impl<'d> NewFile<'d> {
 
     /// Gives it this name, and takes that from what had it.
     pub(super) fn publish(mut self, name: &OsStr) -> Result<(), FilesError> {
-        let hidden = match &self.name {
-            Some(hidden) => hidden.clone(),
-            None => {
-                let hidden = OsString::from(new_name());
-                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                let flags = AtFlags::SYMLINK_FOLLOW;
-                linkat(CWD, path, &self.folder.fd, &hidden, flags)
-                    .map_err(self.folder.failed("write", name))?;
-                self.name = Some(hidden.clone());
-                hidden
-            }
+        let hidden = if let Some(hidden) = &self.name {
+            hidden.clone()
+        } else {
+            let hidden = OsString::from(new_name());
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = AtFlags::SYMLINK_FOLLOW;
+            linkat(CWD, path, &self.folder.fd, &hidden, flags)
+                .map_err(self.folder.failed("write", name))?;
+            self.name = Some(hidden.clone());
+            hidden
         };
         self.folder.rename(&hidden, name)?;
         self.name = None;

@@ -1,8 +1,11 @@
 //! Copying between the host and a container.
 
 mod copy;
+mod depth;
 mod download;
 mod local;
+#[cfg(test)]
+mod lying;
 mod options;
 mod resume;
 mod stream;

@@ -79,7 +79,7 @@ impl Files {
             let at = path.at();
             return Err(FilesError::Changed { at });
         }
-        if !is_unchanged(&file, &metadata)? && metadata.len() > 0 {
+        if !is_unchanged(&file, &metadata) && metadata.len() > 0 {
             self.run(move |session| unchanged_by_name(session, &metadata, &path))
                 .await?;
         }

@@ -8,7 +8,7 @@ use std::io;
 use rustix::fs::{Stat, fstat};
 
 use super::copy::{Job, Sink, Source, modified, version};
-use super::local::{LocalDir, set};
+use super::local::{LocalDir, set, timestamps};
 use super::upload::{unchanged, upload_file};
 use crate::exec::files_protocol::{Attributes, Removal, opening};
 use crate::files::place::{Place, clean_up, make_dirs, new_name};
@@ -235,10 +235,11 @@ fn fill_with_files(
         }
         let wanted = attributes(&next.found);
         // The kernel may refuse it to us, where a FUSE program serves the file.
-        let is_set = match metadata.mode() == next.found.st_mode & 0o777 {
-            true => rustix::fs::futimens(&file, &super::local::timestamps(modified(&next.found)))
-                .is_ok(),
-            false => set(&file, next.found.st_mode & 0o777, modified(&next.found)).is_ok(),
+        let time = modified(&next.found);
+        let is_set = if metadata.mode() == next.found.st_mode & 0o777 {
+            rustix::fs::futimens(&file, &timestamps(time)).is_ok()
+        } else {
+            set(&file, next.found.st_mode & 0o777, time).is_ok()
         };
         if !is_set {
             refused.push((next.path, wanted));

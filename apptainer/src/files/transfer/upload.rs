@@ -9,6 +9,7 @@ use std::pin::Pin;
 use rustix::fs::{OFlags, Stat, fstat};
 
 use super::copy::{Job, Sink, Source, modified, version};
+use super::depth::with_room;
 use super::local::LocalDir;
 use super::options::{Listener, Options};
 use super::resume::{is_beginning, lock};
@@ -114,7 +115,11 @@ fn upload(
     let at = Location::host(path);
     match Kind::of_mode(found.st_mode) {
         Kind::File => upload_file(session, job, (&file, &found, at), destination),
-        Kind::Directory => upload_tree(session, job, &LocalDir::of(file, path), destination),
+        Kind::Directory => {
+            let folder = LocalDir::of(file, path);
+            with_room(|| upload_tree(session, job, &folder, destination))
+                .map_err(FilesError::on_host("read", path))?
+        }
         kind => job.skip(at, kind),
     }
 }

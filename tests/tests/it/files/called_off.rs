@@ -39,7 +39,7 @@ async fn a_file_is_what_it_was_or_what_it_was_to_be_and_nothing_else_is_there() 
             };
             assert_eq!(files.list(&work).await.unwrap().len(), 1);
             let found = files.read(&path).await.unwrap();
-            assert!(found == content || (!is_done && found == &b"old"[..]));
+            assert!(found == content || (!is_done && found == b"old"[..]));
         }
     }
     containers.finish().await;

@@ -35,6 +35,7 @@ fn start(world: &World, way: &str) -> Child {
             return process;
         }
     }
+    process.wait().unwrap();
     panic!("it ended");
 }
 

@@ -75,7 +75,8 @@ async fn what_is_removed_is_removed_however_deep_and_what_links_lead_to_is_not()
     alone.shell("mkdir /kept && echo kept > /kept/file").await;
     let mut deep = String::from("/top");
     for level in 0..120 {
-        deep.push_str(&format!("/{level}"));
+        deep += "/";
+        deep += &level.to_string();
     }
     files.make_dir_all(&deep).await.unwrap();
     let script = "cd /top/0/1; ln -s /kept; ln -s ../../top/0; mkdir -p x/y z; touch x/y/1 x/2 z/3; mkfifo p";

@@ -9,6 +9,7 @@ use apptainer::sys::process::{PidFd, Process, Signal};
 use fixtures::World;
 
 use super::Alone;
+use crate::stream_link::Far;
 
 fn servers() -> Vec<Process> {
     let all = Process::all().unwrap().into_iter();
@@ -118,5 +119,15 @@ async fn a_link_that_outlives_its_program_has_files() {
     let error = files.exists("/bin").await.unwrap_err();
     assert!(matches!(error, FilesError::NotThere { .. }), "{error:?}");
     drop(link);
+    world.finish();
+}
+
+#[tokio::test]
+async fn over_a_stream_there_are_none() {
+    let world = World::new().await;
+    let far = Far::of(&world).await;
+    let error = far.link().files().read("/etc/passwd").await.unwrap_err();
+    assert!(matches!(error, FilesError::Unsupported { .. }), "{error:?}");
+    far.close().await;
     world.finish();
 }
