@@ -10,7 +10,7 @@ mod harness;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use apptainer::{Apptainer, Files};
@@ -71,7 +71,10 @@ fn docker() -> Option<(String, String)> {
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().expect("the program is installed");
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .expect("the program is installed");
     assert!(status.success(), "{command:?}: {status}");
 }
 
@@ -107,7 +110,7 @@ impl Bench {
                 run(docker().args(words).arg(format!("/copy-{name}")));
                 let begin = Instant::now();
                 let target = format!("{container}:/copy-{name}");
-                run(docker().args(["cp", "--quiet"]).arg(source).arg(target));
+                run(docker().arg("cp").arg(source).arg(target));
                 begin.elapsed().into()
             }
             None => self.copy(&source, &self.folder.join(format!("in-{name}"))),
@@ -121,7 +124,7 @@ impl Bench {
                 remove(&target);
                 let begin = Instant::now();
                 let mut docker = Command::new("docker");
-                docker.args(["--host", &socket, "cp", "--quiet"]);
+                docker.args(["--host", &socket, "cp"]);
                 run(docker.arg(format!("{container}:/copy-{name}")).arg(target));
                 begin.elapsed().into()
             }
