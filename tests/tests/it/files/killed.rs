@@ -14,6 +14,9 @@ use super::{Alone, local_names, make, names, noise};
 const FOLDER: &str = "APPTAINER_TESTS_FOLDER";
 const WAY: &str = "APPTAINER_TESTS_WAY";
 
+/// So many take longer to be removed than an agent takes to kill.
+const FILES: usize = 4000;
+
 /// Starts one that writes to `/data` all the time.
 fn start(world: &World, way: &str) -> Child {
     let mut process = Command::new(env::current_exe().unwrap())
@@ -40,11 +43,11 @@ fn start(world: &World, way: &str) -> Child {
 }
 
 fn prepare(world: &World) -> PathBuf {
-    for number in 0..300 {
+    for number in 0..FILES {
         let path = world
             .folder()
             .join(format!("source/{}/{number}", number % 7));
-        make(&path, noise(3000), 0o644, 0);
+        make(&path, noise(100), 0o644, 0);
     }
     let data = world.folder().join("data");
     std::fs::create_dir(&data).unwrap();
@@ -68,14 +71,14 @@ async fn settle(data: &Path) {
 async fn kill_some(world: &World, way: &str, data: &Path) {
     for round in 0..12_u64 {
         let mut process = start(world, way);
-        tokio::time::sleep(Duration::from_millis(3 * round)).await;
+        tokio::time::sleep(Duration::from_millis(15 * round)).await;
         process.kill().unwrap();
         process.wait().unwrap();
         settle(data).await;
         for name in local_names(data) {
             let path = data.join(&name);
             if path.is_dir() {
-                assert_eq!(super::tree(&path).len(), 307);
+                assert_eq!(super::tree(&path).len(), FILES + 7);
                 std::fs::remove_dir_all(path).unwrap();
             } else {
                 assert_eq!(std::fs::metadata(path).unwrap().len(), 4 << 20);
@@ -158,6 +161,25 @@ async fn write() {
         files.upload(&source, &target).await.unwrap();
         files.remove_all(&target).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_is_called_off_as_its_link_is_closed_leaves_nothing_partial() {
+    let world = World::new().await;
+    let data = prepare(&world);
+    for round in 0..6 {
+        let container = world.container().await.bind(&data, "/data");
+        let link = container.link().await.unwrap();
+        let files = link.files();
+        let upload = files.upload(world.folder().join("source"), "/data/tree");
+        let upload = std::future::IntoFuture::into_future(upload);
+        let limit = Duration::from_millis(20 + 20 * round);
+        let _ = tokio::time::timeout(limit, upload).await;
+        link.close().await.unwrap();
+        assert!(is_clean(&local_names(&data)), "{:?}", local_names(&data));
+        let _ = std::fs::remove_dir_all(data.join("tree"));
+    }
+    world.finish();
 }
 
 #[tokio::test]
