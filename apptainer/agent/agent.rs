@@ -34,6 +34,8 @@ pub(crate) struct Agent {
     pub(crate) next_look: Option<u64>,
     /// When to accept again who could not be, on the same clock.
     pub(crate) next_accept: Option<u64>,
+    /// When nothing is waited for any more that was to end by itself, on the same clock.
+    pub(crate) last_wait: Option<u64>,
 }
 
 /// What the agent itself was started with, and is.
@@ -124,6 +126,7 @@ impl Agent {
             has_doomed: false,
             next_look: None,
             next_accept: None,
+            last_wait: None,
         };
         agent.watch(&agent.signals, Topic::Signals)?;
         Ok(agent)
@@ -164,7 +167,7 @@ impl Agent {
             }
             self.carry();
             let is_alone = self.wire.is_none() && self.links.iter().all(Option::is_none);
-            if self.orphans == Orphans::Kill && is_alone {
+            if self.orphans == Orphans::Kill && is_alone && !self.waits_for_ends() {
                 self.kill_everything();
                 sys::exit(0)
             }
@@ -190,7 +193,7 @@ impl Agent {
     fn timeout(&self) -> i32 {
         // What is full is told of as it empties.
         let waits_for_slot = self.is_starved && !self.wire.as_ref().is_some_and(Wire::is_full);
-        let due = [self.next_look, self.next_accept];
+        let due = [self.next_look, self.next_accept, self.last_wait];
         match due.into_iter().flatten().min() {
             _ if self.wire.as_ref().is_some_and(Wire::has_more) => 0,
             _ if waits_for_slot => 1,

@@ -185,8 +185,34 @@ impl Agent {
         }
     }
 
+    /// Whether something is about to end by itself, now that nobody is there any more.
+    pub(crate) fn waits_for_ends(&mut self) -> bool {
+        let mut commands = self.commands.iter();
+        if !commands.any(|command| command.ends_by_itself && command.pid != 0) {
+            return false;
+        }
+        let now = sys::now();
+        *self.last_wait.get_or_insert(now + PATIENCE) > now
+    }
+
+    /// Asks what ends by itself to do so, and waits for it.
+    fn ask_to_end(&mut self) {
+        let asked = |command: &&Command| command.ends_by_itself && command.pid != 0;
+        for command in self.commands.iter().filter(asked) {
+            let _ = sys::kill(command.pid, sys::SIGTERM);
+        }
+        let since = sys::now();
+        while self.commands.iter().any(|command| asked(&command)) && sys::now() - since < PATIENCE {
+            let _ = sys::epoll_wait(&self.epoll, &mut [Event { events: 0, data: 0 }; 1], 1);
+            self.reap();
+        }
+    }
+
     /// Kills all that was ever started, and waits for it.
     pub(crate) fn kill_everything(&mut self) {
+        if self.last_wait.is_none() {
+            self.ask_to_end();
+        }
         let since = sys::now();
         loop {
             self.tree.kill(&Everything, &self.own.token);

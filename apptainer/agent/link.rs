@@ -263,7 +263,7 @@ impl Agent {
         }
         if self.orphans == Orphans::Kill {
             for command in self.commands.iter_mut() {
-                if command.link == Some(index) {
+                if command.link == Some(index) && !command.ends_by_itself {
                     command.doom();
                     self.has_doomed = true;
                 }

@@ -6,11 +6,13 @@
 //! ```text
 //! agent LINK [LISTENER [relay]]
 //! agent stream
+//! agent files
 //! ```
 //!
 //! `LINK` is the number of a socket to its first caller, `LISTENER` that of one at which
 //! others may call. With `relay` it passes signals on to its commands, as the first program of an
-//! instance. With `stream` its caller is at its standard input and output.
+//! instance. With `stream` its caller is at its standard input and output. With `files` it is
+//! none, but a file server: a command that an agent has started.
 #![no_std]
 #![no_main]
 #![warn(
@@ -35,6 +37,9 @@ mod child;
 #[expect(dead_code, reason = "each side uses its half")]
 mod codec;
 mod end;
+mod files;
+#[expect(dead_code, reason = "each side uses its half")]
+mod files_protocol;
 mod frame;
 mod incoming;
 mod intrinsics;
@@ -68,10 +73,21 @@ const CANNOT_BEGIN: i32 = 70;
 
 /// What the program does with what it was given.
 pub(crate) fn run(arguments: &[*const u8], environment: &'static [*const u8]) -> ! {
+    if words(arguments).next() == Some(b"files") {
+        files::serve()
+    }
     match begin(arguments, environment) {
         Ok(mut agent) => agent.serve(),
         Err(_) => sys::exit(CANNOT_BEGIN),
     }
+}
+
+/// What it was started with, but for its own name.
+fn words(arguments: &[*const u8]) -> impl Iterator<Item = &[u8]> {
+    arguments.iter().skip(1).map(|argument| {
+        // SAFETY: the kernel ends each argument with a NUL.
+        unsafe { CStr::from_ptr((*argument).cast()) }.to_bytes()
+    })
 }
 
 /// What it was told to serve.
@@ -95,10 +111,7 @@ const RELAYED: [i32; 6] = [
 ];
 
 fn begin(arguments: &[*const u8], environment: &'static [*const u8]) -> Result<Agent> {
-    let mut words = arguments.iter().skip(1).map(|argument| {
-        // SAFETY: the kernel ends each argument with a NUL.
-        unsafe { CStr::from_ptr((*argument).cast()) }.to_bytes()
-    });
+    let mut words = words(arguments);
     let service = match words.next() {
         Some(b"stream") => {
             // SAFETY: they are open, and never dropped.

@@ -101,8 +101,10 @@ pub(crate) mod flags {
     pub(crate) const PIPED: [u32; 3] = [1 << 5, 1 << 6, 1 << 7];
     /// Give it one descriptor more, as its number 3. Not on a stream.
     pub(crate) const SIDE_CHANNEL: u32 = 1 << 8;
+    /// It ends by itself when its caller is gone: give it time for that when its link ends.
+    pub(crate) const ENDS_BY_ITSELF: u32 = 1 << 9;
     /// All of them.
-    pub(crate) const ALL: u32 = (1 << 9) - 1;
+    pub(crate) const ALL: u32 = (1 << 10) - 1;
 }
 
 /// Limits of resources: each a resource's number, and two limits.

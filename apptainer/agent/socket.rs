@@ -112,10 +112,19 @@ pub(crate) fn peek(socket: &Fd, buffer: &mut [u8]) -> Result<usize> {
 
 /// Takes the next message; none of length 0 ever comes but at the end.
 pub(crate) fn receive(socket: &Fd, buffer: &mut [u8]) -> Result<Message> {
+    receive_with(socket, buffer, MSG_DONTWAIT)
+}
+
+/// The same, once there is one.
+pub(crate) fn wait_for(socket: &Fd, buffer: &mut [u8]) -> Result<Message> {
+    receive_with(socket, buffer, 0)
+}
+
+fn receive_with(socket: &Fd, buffer: &mut [u8], flags: usize) -> Result<Message> {
     let mut control = Control::new();
     let mut part = Part::new(buffer);
     let mut header = Header::new(&mut part, &raw mut control, size_of::<Control>());
-    let flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+    let flags = flags | MSG_CMSG_CLOEXEC;
     // SAFETY: the header points to a buffer, and to room for control messages, of the
     // lengths that it says.
     let length = unsafe { sys::receive_message(socket, (&raw mut header).cast(), flags) }?;
@@ -148,6 +157,16 @@ pub(crate) fn receive(socket: &Fd, buffer: &mut [u8]) -> Result<Message> {
 pub(crate) fn send(socket: &Fd, reply: Reply, fd: Option<&Fd>) -> Result<()> {
     let mut bytes = Written::new();
     reply.encode(&mut bytes);
+    let length = bytes.length;
+    send_with(socket, &mut bytes.buffer[..length], fd, MSG_DONTWAIT)
+}
+
+/// Sends these bytes, with a descriptor if there is one, once there is room for them.
+pub(crate) fn deliver(socket: &Fd, bytes: &mut [u8], fd: Option<&Fd>) -> Result<()> {
+    send_with(socket, bytes, fd, 0)
+}
+
+fn send_with(socket: &Fd, bytes: &mut [u8], fd: Option<&Fd>, flags: usize) -> Result<()> {
     let mut control = Control::new();
     if let Some(fd) = fd {
         control.length = Control::HEADER + size_of::<i32>();
@@ -155,15 +174,16 @@ pub(crate) fn send(socket: &Fd, reply: Reply, fd: Option<&Fd>) -> Result<()> {
         control.kind = SCM_RIGHTS;
         control.fds[0] = fd.number();
     }
-    let mut part = Part::new(&mut bytes.buffer[..bytes.length]);
+    let length = bytes.len();
+    let mut part = Part::new(bytes);
     // Rounded up, as the kernel wants it.
     let control_length = control.length.next_multiple_of(size_of::<usize>());
     let header = Header::new(&mut part, &raw mut control, control_length);
-    let flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    let flags = flags | MSG_NOSIGNAL;
     // SAFETY: the header points to bytes and to a control message of the lengths that it
     // says.
     let sent = unsafe { sys::send_message(socket, (&raw const header).cast(), flags) }?;
-    if sent == bytes.length {
+    if sent == length {
         Ok(())
     } else {
         Err(Errno::INVAL)

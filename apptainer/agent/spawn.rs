@@ -227,6 +227,7 @@ impl Agent {
             terminal: None,
             ticket,
             ends_with_caller: spawn.flags & flags::KILL_ON_HANGUP != 0,
+            ends_by_itself: spawn.flags & flags::ENDS_BY_ITSELF != 0,
             state: State::Running,
             end: None,
         };

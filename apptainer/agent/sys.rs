@@ -5,8 +5,10 @@ use core::ptr;
 
 use crate::syscall::{number, syscall};
 
+mod file;
 mod process;
 
+pub(crate) use file::*;
 pub(crate) use process::*;
 
 /// A descriptor that is closed when it is dropped.
@@ -31,11 +33,16 @@ impl Errno {
     pub(crate) const NOMEM: Self = Self(12);
     pub(crate) const ACCES: Self = Self(13);
     pub(crate) const BUSY: Self = Self(16);
+    pub(crate) const EXIST: Self = Self(17);
     pub(crate) const NOTDIR: Self = Self(20);
+    pub(crate) const ISDIR: Self = Self(21);
     pub(crate) const INVAL: Self = Self(22);
     pub(crate) const MFILE: Self = Self(24);
     pub(crate) const PIPE: Self = Self(32);
     pub(crate) const NAMETOOLONG: Self = Self(36);
+    pub(crate) const NOSYS: Self = Self(38);
+    pub(crate) const NOTEMPTY: Self = Self(39);
+    pub(crate) const LOOP: Self = Self(40);
     pub(crate) const CONNRESET: Self = Self(104);
 }
 

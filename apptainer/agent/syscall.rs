@@ -45,6 +45,16 @@ pub(crate) mod number {
     pub(crate) const GETPGID: usize = 121;
     pub(crate) const PRLIMIT64: usize = 302;
     pub(crate) const CLOSE_RANGE: usize = 436;
+    pub(crate) const FSYNC: usize = 74;
+    pub(crate) const FCHMOD: usize = 91;
+    pub(crate) const MKDIRAT: usize = 258;
+    pub(crate) const UNLINKAT: usize = 263;
+    pub(crate) const SYMLINKAT: usize = 266;
+    pub(crate) const READLINKAT: usize = 267;
+    pub(crate) const FCHMODAT: usize = 268;
+    pub(crate) const UTIMENSAT: usize = 280;
+    pub(crate) const RENAMEAT2: usize = 316;
+    pub(crate) const STATX: usize = 332;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -90,6 +100,16 @@ pub(crate) mod number {
     pub(crate) const GETPGID: usize = 155;
     pub(crate) const PRLIMIT64: usize = 261;
     pub(crate) const CLOSE_RANGE: usize = 436;
+    pub(crate) const FSYNC: usize = 82;
+    pub(crate) const FCHMOD: usize = 52;
+    pub(crate) const MKDIRAT: usize = 34;
+    pub(crate) const UNLINKAT: usize = 35;
+    pub(crate) const SYMLINKAT: usize = 36;
+    pub(crate) const READLINKAT: usize = 78;
+    pub(crate) const FCHMODAT: usize = 53;
+    pub(crate) const UTIMENSAT: usize = 88;
+    pub(crate) const RENAMEAT2: usize = 276;
+    pub(crate) const STATX: usize = 291;
 }
 
 /// One system call. What it returns below zero is an error's number.

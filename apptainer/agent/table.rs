@@ -23,6 +23,8 @@ pub(crate) struct Command {
     pub(crate) ticket: Ticket,
     /// Whether it is killed when its caller hangs up.
     pub(crate) ends_with_caller: bool,
+    /// Whether it has time to end when its link does.
+    pub(crate) ends_by_itself: bool,
     pub(crate) state: State,
     /// How it ended.
     pub(crate) end: Option<(End, Usage)>,

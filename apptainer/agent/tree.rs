@@ -5,6 +5,7 @@
 //! agent takes in the orphans of all that it starts, nothing else can come of a command.
 
 use core::cell::Cell;
+use core::ffi::CStr;
 
 use crate::mark;
 use crate::pages::List;
@@ -237,9 +238,10 @@ impl Tree {
                 return Ok(());
             }
             let mut left = &buffer[..length];
-            while let Some((name, rest)) = next_entry(left) {
+            while let Some((entry, rest)) = next_entry(left) {
                 left = rest;
-                let Some(pid) = number(name).filter(|pid| *pid != self.agent) else {
+                let Some(pid) = number(entry.name.to_bytes()).filter(|pid| *pid != self.agent)
+                else {
                     continue;
                 };
                 let Some(mut process) = self.read_one(pid) else {
@@ -288,20 +290,28 @@ fn open_of(proc: &Fd, pid: i32, file: &[u8], path: &mut [u8; 32]) -> Result<Fd> 
     let digits = &digits[at..];
     path[..digits.len()].copy_from_slice(digits);
     path[digits.len()..digits.len() + file.len()].copy_from_slice(file);
-    let path = core::ffi::CStr::from_bytes_until_nul(path).map_err(|_| Errno::NAMETOOLONG)?;
+    let path = CStr::from_bytes_until_nul(path).map_err(|_| Errno::NAMETOOLONG)?;
     sys::open_at(proc, path, sys::O_RDONLY)
 }
 
-/// The name of the first of some `struct linux_dirent64`, and the others.
-fn next_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+/// What a directory holds: `struct linux_dirent64`.
+pub(crate) struct Entry<'b> {
+    /// Of `DT_*` in dirent.h; 0 where the file system does not say.
+    pub(crate) kind: u8,
+    pub(crate) name: &'b CStr,
+}
+
+/// The first of some entries, and the others.
+pub(crate) fn next_entry(entries: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     const LENGTH: usize = 16;
+    const KIND: usize = 18;
     const NAME: usize = 19;
     let length = entries.get(LENGTH..LENGTH + 2)?;
     let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
     let (entry, rest) = entries.split_at_checked(length)?;
-    let name = entry.get(NAME..)?;
-    let end = name.iter().position(|byte| *byte == 0)?;
-    Some((&name[..end], rest))
+    let name = CStr::from_bytes_until_nul(entry.get(NAME..)?).ok()?;
+    let kind = *entry.get(KIND)?;
+    Some((Entry { kind, name }, rest))
 }
 
 fn number(digits: &[u8]) -> Option<i32> {

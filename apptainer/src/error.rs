@@ -9,6 +9,7 @@ use apptainer_sys::exit::{Failure, FailureKind};
 use apptainer_sys::process::Exit;
 
 use crate::exec::ExecError;
+use crate::files::FilesError;
 use crate::image::{ExportError, ImageError};
 use crate::instance::InstanceError;
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// A command could not be run.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// Something could not be done with a file in a container.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// An instance could not be started, found or stopped.
     #[error(transparent)]
     Instance(#[from] InstanceError),

@@ -41,6 +41,7 @@ mod client;
 mod container;
 mod error;
 pub mod exec;
+pub mod files;
 mod folders;
 pub mod image;
 pub mod instance;
@@ -58,6 +59,7 @@ pub use container::{
 };
 pub use error::{ApptainerFailure, Error};
 pub use exec::{Child, Command, ExitStatus, Link, Output, Stdio};
+pub use files::Files;
 pub use image::{Image, Reference, Rootfs};
 pub use instance::Instance;
 pub use workspace::Workspace;

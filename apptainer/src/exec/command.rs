@@ -79,6 +79,8 @@ pub(super) struct Description {
     pub(super) limits: Vec<(Resource, u64, u64)>,
     pub(super) terminal: Option<WindowSize>,
     pub(super) side_channel: Option<OwnedFd>,
+    /// Whether it is ours, and ends when its input does.
+    pub(super) ends_by_itself: bool,
 }
 
 impl Container {
@@ -118,6 +120,7 @@ impl Command {
                 limits: defaults.limits,
                 terminal: None,
                 side_channel: None,
+                ends_by_itself: false,
             },
             streams: [None, None, None],
             mechanism: None,
@@ -321,6 +324,12 @@ impl Command {
         let (null, piped) = (Stdio::null(), Stdio::piped());
         let child = self.start([&null, &piped, &piped], false).await;
         child?.wait_with_output().await
+    }
+
+    /// Lets it end by itself when its input does, whoever has been killed by then. Needs an agent.
+    pub(crate) fn end_by_itself(&mut self) -> &mut Self {
+        self.description.ends_by_itself = true;
+        self.kill_on_drop(false)
     }
 
     pub(super) fn on_drop(&self) -> OnDrop {

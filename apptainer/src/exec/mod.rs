@@ -38,5 +38,5 @@ pub use terminal::{ChildTerminal, TerminalReader, TerminalWriter};
 
 pub(crate) use command::Defaults;
 pub(crate) use lines::take_line;
-pub(crate) use link::{Resident, Slot, resident_program};
+pub(crate) use link::{Resident, Slot, files_protocol, resident_program};
 pub(crate) use place::{Place, Way};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apptainer_sys::cgroup::Cgroup;
@@ -19,7 +19,7 @@ use super::remains::{Naming, Remains};
 use crate::blocking::blocking;
 use crate::container::Settings;
 use crate::exec::{Place, Slot, Way};
-use crate::{Apptainer, Command};
+use crate::{Apptainer, Command, Files};
 
 /// A container that runs in the background.
 ///
@@ -36,6 +36,7 @@ pub struct Instance {
     log_starts: [u64; 2],
     /// The agent in it, started by the first command.
     pub(super) slot: Arc<Slot>,
+    files: OnceLock<Files>,
     /// What was paused.
     paused: Arc<Pause>,
     /// Whether it is to be killed when this is dropped.
@@ -69,6 +70,7 @@ impl Instance {
             remains,
             log_starts,
             slot: Arc::new(Slot::new(place)),
+            files: OnceLock::new(),
             paused: Arc::default(),
             is_ours: true,
         }
@@ -190,6 +192,12 @@ impl Instance {
     /// `apptainer exec` of its own, by which the terminal's signals reach it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         Command::new(Way::Slot(Arc::clone(&self.slot)), program)
+    }
+
+    /// The files in the instance.
+    pub fn files(&self) -> Files {
+        let files = || Files::new(Way::Slot(Arc::clone(&self.slot)));
+        self.files.get_or_init(files).clone()
     }
 
     /// Stops it: `SIGTERM`, and after 10 seconds `SIGKILL`. When this returns

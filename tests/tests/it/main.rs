@@ -17,6 +17,7 @@ mod examples;
 mod exec;
 mod exec_failures;
 mod export;
+mod files;
 mod git;
 mod health;
 mod image;

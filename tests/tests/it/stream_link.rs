@@ -22,13 +22,13 @@ use tokio::time::timeout;
 const GUARD: Duration = Duration::from_secs(60);
 
 /// A link, and what carries it.
-struct Far {
+pub(super) struct Far {
     link: Link,
     carrier: Child,
 }
 
 impl Far {
-    async fn of(world: &World) -> Self {
+    pub(super) async fn of(world: &World) -> Self {
         let (carrier, reader, writer) = carrier(world).await;
         let link = Link::over(reader, writer).await.unwrap();
         Self { link, carrier }
@@ -49,8 +49,12 @@ impl Far {
         Self { link, carrier }
     }
 
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Says goodbye. The agent ends by itself.
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.link.close().await.unwrap();
         assert!(ended(&mut self.carrier).await.success());
     }

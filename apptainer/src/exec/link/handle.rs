@@ -88,7 +88,12 @@ impl Link {
     ///
     /// The program is a path in it, or a name on its `PATH`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::new(Way::Link(self.transport.clone()), program)
+        Command::new(self.way(), program)
+    }
+
+    /// By which commands get there.
+    pub(crate) fn way(&self) -> Way {
+        Way::Link(self.transport.clone())
     }
 
     /// The agent's pid, as the host numbers it, where the host can see it.

@@ -10,6 +10,11 @@ mod codec_tests;
 mod connection;
 mod control;
 mod error;
+#[path = "../../../agent/files_protocol.rs"]
+#[cfg_attr(not(test), expect(dead_code, reason = "each side uses its half"))]
+pub(crate) mod files_protocol;
+#[cfg(test)]
+mod files_protocol_tests;
 #[path = "../../../agent/frame.rs"]
 mod frame;
 mod handle;

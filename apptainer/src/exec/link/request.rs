@@ -125,5 +125,6 @@ impl Description {
             | of(self.terminal.is_some(), flags::TERMINAL)
             | of(self.clears_env, flags::CLEAR_ENVIRONMENT)
             | of(self.side_channel.is_some(), flags::SIDE_CHANNEL)
+            | of(self.ends_by_itself, flags::ENDS_BY_ITSELF)
     }
 }

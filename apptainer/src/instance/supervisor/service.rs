@@ -8,7 +8,6 @@ use std::time::Duration;
 use apptainer_sys::process::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Command;
 use crate::exec::{Slot, Way};
 use crate::instance::health::Target;
 use crate::instance::processes::Processes;
@@ -17,6 +16,7 @@ use crate::instance::state::Chronicle;
 use crate::instance::{
     Events, InstanceError, Mechanism, Mechanisms, Probe, ProbeFailure, ReadLogs, State, Stats,
 };
+use crate::{Command, Files};
 
 /// An instance that a [`Supervisor`](super::Supervisor) runs.
 ///
@@ -56,6 +56,7 @@ pub(super) struct Running {
     pub(super) processes: Arc<Processes>,
     /// The agent in it, by which commands are run.
     pub(super) slot: Arc<Slot>,
+    pub(super) files: OnceLock<Files>,
 }
 
 /// What is asked of who watches an instance.
@@ -197,6 +198,14 @@ impl Service {
     pub(crate) fn any_command(&self, program: impl AsRef<OsStr>) -> Command {
         let slot = Arc::clone(&self.shared.running.slot);
         Command::new(Way::Slot(slot), program)
+    }
+
+    /// The files in it. Once it has ended, using them is an
+    /// [error](crate::files::FilesError::NotThere).
+    pub fn files(&self) -> Files {
+        let running = &self.shared.running;
+        let files = || Files::new(Way::Slot(Arc::clone(&running.slot)));
+        running.files.get_or_init(files).clone()
     }
 
     /// Stops it: `SIGTERM` to all that runs in it, after its grace `SIGKILL`. When this returns,

@@ -138,6 +138,7 @@ impl Watch {
                 layer: watched.layer.clone(),
                 is_foreign: matches!(watched.kind, Kind::Foreign),
                 running: Running {
+                    files: OnceLock::new(),
                     processes: Arc::clone(&watched.processes),
                     slot: Arc::clone(&watched.slot),
                 },
