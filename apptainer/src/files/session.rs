@@ -270,8 +270,19 @@ impl Session {
     }
 
     pub(super) fn status(&mut self, path: &Remote, follows: bool) -> Asked<Metadata> {
+        self.ask_for_status(path, follows)?;
+        self.found()
+    }
+
+    /// Asks what something is without waiting for it: [`found`](Self::found) does that.
+    pub(super) fn ask_for_status(&mut self, path: &Remote, follows: bool) -> Result<(), Ended> {
         let path = path.0.as_c_str();
-        match self.ask(&FileRequest::Status { follows, path })? {
+        self.send(&FileRequest::Status { follows, path })
+    }
+
+    /// What the next of the things is that were asked about.
+    pub(super) fn found(&mut self) -> Asked<Metadata> {
+        match self.receive()? {
             Ok(Answer::Found(metadata)) => Ok(Ok(metadata)),
             Ok(_) => self.out_of_step(),
             Err(error) => Ok(Err(error)),

@@ -158,7 +158,7 @@ pub(super) fn download_file(
     };
     job.copy(&source, &sink, 0)?;
     if !is_unchanged(file, found) {
-        unchanged_by_name(session, found, path)?;
+        unchanged_by_name(session.status(path, true)?.ok().as_ref(), found, path)?;
     }
     finish(job, new.file(), found, (folder, name))?;
     job.go_on()?;
@@ -199,7 +199,7 @@ fn resume(
     job.add(position);
     job.copy(&source, &sink, position)?;
     if !is_unchanged(file, found) {
-        unchanged_by_name(session, found, path)?;
+        unchanged_by_name(session.status(path, true)?.ok().as_ref(), found, path)?;
     }
     finish(job, &partial, found, (folder, name))?;
     folder.rename(hidden, name)?;
@@ -238,19 +238,18 @@ pub(super) fn is_unchanged(file: &File, before: &Metadata) -> bool {
     now.is_ok_and(|now| version(&now) == remote_version(before) && now.st_nlink > 0)
 }
 
-/// That what has a path is what it was.
+/// That what has a path now, if anything has, is what it was.
 pub(super) fn unchanged_by_name(
-    session: &mut Session,
+    now: Option<&Metadata>,
     before: &Metadata,
     path: &Remote,
 ) -> Result<(), FilesError> {
-    let at = path.at();
-    match session.status(path, true)? {
-        Ok(now)
-            if remote_version(&now) == remote_version(before) && now.inode() == before.inode() =>
-        {
-            Ok(())
-        }
-        _ => Err(FilesError::Changed { at }),
+    let is_same = |now: &Metadata| {
+        remote_version(now) == remote_version(before) && now.inode() == before.inode()
+    };
+    if now.is_some_and(is_same) {
+        return Ok(());
     }
+    let at = path.at();
+    Err(FilesError::Changed { at })
 }

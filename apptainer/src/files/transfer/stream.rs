@@ -80,8 +80,11 @@ impl Files {
             return Err(FilesError::Changed { at });
         }
         if !is_unchanged(&file, &metadata) && metadata.len() > 0 {
-            self.run(move |session| unchanged_by_name(session, &metadata, &path))
-                .await?;
+            self.run(move |session| {
+                let now = session.status(&path, true)?.ok();
+                unchanged_by_name(now.as_ref(), &metadata, &path)
+            })
+            .await?;
         }
         Ok(carried)
     }

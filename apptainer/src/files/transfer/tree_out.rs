@@ -155,8 +155,14 @@ fn fill_with_files(
         }
         job.note_file();
     }
-    for (found, path) in uncertain {
-        unchanged_by_name(session, &found, &path)?;
+    for some in uncertain.chunks(AHEAD) {
+        for (_, path) in some {
+            session.ask_for_status(path, true)?;
+        }
+        for (before, path) in some {
+            let now = session.found()?.ok();
+            unchanged_by_name(now.as_ref(), before, path)?;
+        }
     }
     Ok(())
 }
