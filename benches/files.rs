@@ -39,7 +39,7 @@ async fn main() {
         ("large", "256 MiB in one file"),
         ("many", "2000 files of 4 KiB"),
     ] {
-        let names = [bench.baseline(), "apptainer crate"];
+        let names = [Bench::baseline(), "apptainer crate"];
         compare(
             &format!("upload {title}"),
             names,
@@ -84,7 +84,7 @@ fn remove(path: &Path) {
 }
 
 impl Bench {
-    fn baseline(&self) -> &'static str {
+    fn baseline() -> &'static str {
         docker().map_or("cp -a", |_| "docker cp")
     }
 
@@ -113,7 +113,7 @@ impl Bench {
                 run(docker().arg("cp").arg(source).arg(target));
                 begin.elapsed().into()
             }
-            None => self.copy(&source, &self.folder.join(format!("in-{name}"))),
+            None => Self::copy(&source, &self.folder.join(format!("in-{name}"))),
         }
     }
 
@@ -128,11 +128,11 @@ impl Bench {
                 run(docker.arg(format!("{container}:/copy-{name}")).arg(target));
                 begin.elapsed().into()
             }
-            None => self.copy(&self.folder.join(format!("in-{name}")), &target),
+            None => Self::copy(&self.folder.join(format!("in-{name}")), &target),
         }
     }
 
-    fn copy(&self, source: &Path, target: &Path) -> Millis {
+    fn copy(source: &Path, target: &Path) -> Millis {
         remove(target);
         let begin = Instant::now();
         run(Command::new("cp").arg("-a").arg(source).arg(target));

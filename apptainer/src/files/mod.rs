@@ -40,6 +40,7 @@ mod session;
 mod transfer;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{FilesError, Location};
@@ -50,6 +51,7 @@ pub use write::Write;
 
 use crate::Link;
 use crate::exec::Way;
+use session::Remote;
 
 /// The files of a container: of a [`Service`](crate::instance::Service::files), an
 /// [`Instance`](crate::Instance::files) or a [`Link`](crate::Link::files).
@@ -63,12 +65,30 @@ use crate::exec::Way;
 #[derive(Debug, Clone)]
 pub struct Files {
     servers: Arc<server::Servers>,
+    /// Where paths begin that do not begin with a slash, if that is not where commands do.
+    directory: Option<Arc<Path>>,
 }
 
 impl Files {
     pub(crate) fn new(way: Way) -> Self {
         Self {
             servers: Arc::new(server::Servers::new(way)),
+            directory: None,
+        }
+    }
+
+    /// The same, of which paths begin in this directory, an absolute path.
+    pub(crate) fn beginning_in(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// A path as the container has it.
+    fn remote(&self, path: impl AsRef<Path>) -> Result<Remote, FilesError> {
+        let path = path.as_ref();
+        match &self.directory {
+            Some(directory) if !path.as_os_str().is_empty() => Remote::new(directory.join(path)),
+            _ => Remote::new(path),
         }
     }
 }

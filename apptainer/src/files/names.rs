@@ -60,7 +60,7 @@ impl Files {
 
     /// Makes a directory, and those that it is in, where they are not there.
     pub async fn make_dir_all(&self, path: impl AsRef<Path>) -> Result<(), FilesError> {
-        let path = Remote::new(path)?;
+        let path = self.remote(path)?;
         self.run(move |session| make_dirs(session, &path).map(drop))
             .await
     }
@@ -121,7 +121,7 @@ impl Files {
     }
 
     async fn give_name(&self, from: &Path, to: &Path, replaces: bool) -> Result<(), FilesError> {
-        let to = Remote::new(to)?;
+        let to = self.remote(to)?;
         let renaming = Renaming {
             replaces,
             syncs: false,
@@ -154,7 +154,7 @@ impl Files {
         + Send
         + 'static,
     ) -> Result<T, FilesError> {
-        let path = Remote::new(path)?;
+        let path = self.remote(path)?;
         self.run(move |session| {
             ask(session, &path)?.map_err(FilesError::within(doing, path.path()))
         })

@@ -62,7 +62,7 @@ impl Files {
         path: impl AsRef<Path>,
         limit: u64,
     ) -> Result<Bytes, FilesError> {
-        let path = Remote::new(path)?;
+        let path = self.remote(path)?;
         self.run(move |session| {
             let (mut file, metadata) = open_file(session, "read", &path)?;
             let too_large = || FilesError::TooLarge {
@@ -94,7 +94,7 @@ impl Files {
 
     /// Opens a file for reading.
     pub async fn open(&self, path: impl AsRef<Path>) -> Result<File, FilesError> {
-        let path = Remote::new(path)?;
+        let path = self.remote(path)?;
         let opened = self.run(move |session| open_file(session, "open", &path));
         let (file, metadata) = opened.await?;
         Ok(File::new(file, metadata))

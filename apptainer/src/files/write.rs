@@ -69,7 +69,7 @@ impl IntoFuture for Write {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let path = Remote::new(&self.path)?;
+            let path = self.files.remote(&self.path)?;
             let (content, manner) = (self.content, self.manner);
             let work = move |session: &mut Session| {
                 let unfinished = Unfinished::begin(session, &path, manner)?;

@@ -1,7 +1,6 @@
 //! How a workspace is to be.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
@@ -136,7 +135,10 @@ impl WorkspaceBuilder {
             runtime_dir: self.runtime_dir,
         };
         let workspace = start.with(None).await?;
-        workspace.make_working_dir().await?;
+        workspace
+            .files()
+            .make_dir_all(workspace.working_dir())
+            .await?;
         Ok(workspace)
     }
 }
@@ -166,6 +168,7 @@ impl Start {
             Some(fill) => supervisor.start_filled(&self.spec, fill).await?,
             None => supervisor.start(&self.spec).await?,
         };
+        let files = service.files().beginning_in(&self.working_dir);
         Ok(Workspace {
             shared: Arc::new(Shared {
                 client: self.client,
@@ -177,25 +180,9 @@ impl Start {
                 mount_dir: self.mount_dir,
                 runtime_dir: self.runtime_dir,
                 git: OnceCell::new(),
+                files,
                 sessions: Mutex::default(),
             }),
-        })
-    }
-}
-
-impl Workspace {
-    async fn make_working_dir(&self) -> Result<(), WorkspaceError> {
-        let path = self.working_dir();
-        let mut command = self.service().command("mkdir")?;
-        let words = [OsStr::new("-p"), OsStr::new("--"), path.as_os_str()];
-        let output = command.args(words).current_dir(Path::new("/")).output();
-        let output = output.await?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(WorkspaceError::WorkingDir {
-            path: path.to_owned(),
-            reason: output.stderr_text().trim().to_owned(),
         })
     }
 }

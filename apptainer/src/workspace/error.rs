@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::GitError;
 use crate::exec::ExecError;
+use crate::files::FilesError;
 use crate::image::ImageError;
 use crate::instance::InstanceError;
 
@@ -22,6 +23,9 @@ pub enum WorkspaceError {
     /// A command could not be run.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// Its working directory could not be made.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// Git did not tell.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -39,14 +43,6 @@ pub enum WorkspaceError {
     Relative {
         /// The path given.
         path: PathBuf,
-    },
-    /// The working directory could not be made.
-    #[error("make the working directory {path:?} of a workspace: {reason}")]
-    WorkingDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
     },
     /// There is an open session of this name.
     #[error("open the session {name}: there is one of this name; close that one, or use it")]

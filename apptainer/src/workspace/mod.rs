@@ -2,7 +2,9 @@
 //!
 //! What an agent or a service holds in its hand. It works on any image, with nothing of ours inside:
 //! [`execute`](Workspace::execute) runs a shell line, [`command`](Workspace::command) a program,
-//! [`session`](Workspace::session) a shell that keeps its state from one line to the next.
+//! [`session`](Workspace::session) a shell that keeps its state from one line to the next;
+//! [`files`](Workspace::files) copies files in and out, [`git`](Workspace::git) tells what has been
+//! changed, [`fork`](Workspace::fork) begins another one with what is in this one.
 //!
 //! ```no_run
 //! # async fn example(apptainer: apptainer::Apptainer) -> Result<(), Box<dyn std::error::Error>> {
@@ -47,6 +49,7 @@ pub use source::Source;
 
 use tokio::sync::OnceCell;
 
+use crate::files::Files;
 use crate::instance::{Mechanism, Service, Spec, State, Stats, Supervisor};
 use crate::{Apptainer, Command, Image};
 
@@ -75,6 +78,7 @@ struct Shared {
     runtime_dir: Option<PathBuf>,
     /// The one that there is, once that was asked for.
     git: OnceCell<Git>,
+    files: Files,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -124,6 +128,12 @@ impl Workspace {
     /// The open session of this name.
     pub fn find_session(&self, name: impl AsRef<str>) -> Option<Session> {
         self.sessions().get(name.as_ref()).cloned()
+    }
+
+    /// Its files: to read, write and list, and to copy in and out. Paths that do not begin with a
+    /// slash begin in the working directory.
+    pub fn files(&self) -> &Files {
+        &self.shared.files
     }
 
     /// What tells of the changes to repositories in it: the image's own git, or the host's through the

@@ -90,7 +90,7 @@ impl IntoFuture for Download {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let source = Remote::new(&self.source)?;
+            let source = self.files.remote(&self.source)?;
             let (destination, options) = (self.destination, self.options);
             self.files
                 .run(move |session| {

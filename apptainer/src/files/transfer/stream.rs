@@ -24,7 +24,7 @@ impl Files {
         mut reader: impl AsyncRead + Unpin,
         destination: impl AsRef<Path>,
     ) -> Result<u64, FilesError> {
-        let path = Remote::new(destination)?;
+        let path = self.remote(destination)?;
         let manner = Manner {
             syncs: false,
             makes_parents: true,
@@ -50,7 +50,7 @@ impl Files {
         source: impl AsRef<Path>,
         mut writer: impl AsyncWrite + Unpin,
     ) -> Result<u64, FilesError> {
-        let path = Remote::new(source)?;
+        let path = self.remote(source)?;
         let opened = path.clone();
         let opened = self.run(move |session| open_file(session, "read", &opened));
         let (file, metadata) = opened.await?;

@@ -88,7 +88,7 @@ impl IntoFuture for Upload {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let destination = Remote::new(&self.destination)?;
+            let destination = self.files.remote(&self.destination)?;
             let (source, options) = (self.source, self.options);
             self.files
                 .run(move |session| {

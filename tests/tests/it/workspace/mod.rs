@@ -1,6 +1,7 @@
 //! Workspaces.
 
 mod execute;
+mod files;
 mod fork;
 mod git;
 mod session;
