@@ -39,7 +39,7 @@ async fn main() {
         ("large", "256 MiB in one file"),
         ("many", "2000 files of 4 KiB"),
     ] {
-        let names = [Bench::baseline(), "apptainer crate"];
+        let names = [docker().map_or("cp -a", |_| "docker cp"), "apptainer crate"];
         compare(
             &format!("upload {title}"),
             names,
@@ -83,11 +83,14 @@ fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-impl Bench {
-    fn baseline() -> &'static str {
-        docker().map_or("cp -a", |_| "docker cp")
-    }
+fn copy(source: &Path, target: &Path) -> Millis {
+    remove(target);
+    let begin = Instant::now();
+    run(Command::new("cp").arg("-a").arg(source).arg(target));
+    begin.elapsed().into()
+}
 
+impl Bench {
     fn make(&self) {
         fs::write(self.folder.join("large"), vec![7; 256 << 20]).expect("there is room");
         for number in 0..2000 {
@@ -113,7 +116,7 @@ impl Bench {
                 run(docker().arg("cp").arg(source).arg(target));
                 begin.elapsed().into()
             }
-            None => Self::copy(&source, &self.folder.join(format!("in-{name}"))),
+            None => copy(&source, &self.folder.join(format!("in-{name}"))),
         }
     }
 
@@ -128,15 +131,8 @@ impl Bench {
                 run(docker.arg(format!("{container}:/copy-{name}")).arg(target));
                 begin.elapsed().into()
             }
-            None => Self::copy(&self.folder.join(format!("in-{name}")), &target),
+            None => copy(&self.folder.join(format!("in-{name}")), &target),
         }
-    }
-
-    fn copy(source: &Path, target: &Path) -> Millis {
-        remove(target);
-        let begin = Instant::now();
-        run(Command::new("cp").arg("-a").arg(source).arg(target));
-        begin.elapsed().into()
     }
 
     async fn ours_in(&self, name: &str) -> Millis {

@@ -90,6 +90,9 @@ impl Files {
 
     /// Removes whatever is at this path, with all that is in it. Links are removed, and never
     /// followed. That nothing is there is an error.
+    ///
+    /// What is mounted below it is gone into, as by `rm -r`: also what is bound from the host, as
+    /// Apptainer by itself does with the home and the working directory.
     pub async fn remove_all(&self, path: impl AsRef<Path>) -> Result<(), FilesError> {
         self.remove(path.as_ref(), Removal::All).await
     }
