@@ -5,9 +5,13 @@ use core::ptr::null_mut;
 use crate::protocol::{Reply, Sink};
 use crate::sys::{self, Errno, Fd, Result};
 
-/// The most descriptors that a message may bring: one to talk over, three streams, and
-/// a memory file.
+/// The most descriptors that a message may bring: one to talk over, three streams, a side
+/// channel, and a memory file.
 const MAX_FDS: usize = 6;
+
+/// How many there is room for: more than that, so that excess is seen, and as many as leave no
+/// padding behind them, which the kernel would fill.
+const ROOM: usize = (MAX_FDS + 1).next_multiple_of(2);
 
 const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;
@@ -43,7 +47,7 @@ struct Control {
     length: usize,
     level: i32,
     kind: i32,
-    fds: [i32; MAX_FDS + 1],
+    fds: [i32; ROOM],
 }
 
 impl Header {
@@ -78,7 +82,7 @@ impl Control {
             length: 0,
             level: 0,
             kind: 0,
-            fds: [-1; MAX_FDS + 1],
+            fds: [-1; ROOM],
         }
     }
 }

@@ -129,9 +129,13 @@ impl Journal {
     /// Opens the journal of the supervisor of this name; `None` while another has it.
     pub(super) fn open(config: &ConfigDir, name: &str) -> io::Result<Option<Self>> {
         let folder = folder(config)?.join(name);
+        Self::open_at(&folder)
+    }
+
+    fn open_at(folder: &Path) -> io::Result<Option<Self>> {
         loop {
-            fs::create_dir_all(&folder)?;
-            match Self::lock(folder.clone()) {
+            fs::create_dir_all(folder)?;
+            match Self::lock(folder.to_owned()) {
                 // Whoever had it before has just removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 locked => return locked,
@@ -139,7 +143,8 @@ impl Journal {
         }
     }
 
-    /// The same of a folder that is there.
+    /// The same of a folder that is there; an error of the kind [`io::ErrorKind::NotFound`] where
+    /// it is not any more.
     pub(super) fn lock(folder: PathBuf) -> io::Result<Option<Self>> {
         // The folder is this node's own.
         let locking = Locking::on_this_node(&folder)?;
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn a_lock_that_outlives_its_holder_is_waited_for() {
         let (folder, journal) = journal();
-        let again = || Journal::lock(folder.path().to_owned()).unwrap();
+        let again = || Journal::open_at(folder.path()).unwrap();
         assert!(again().is_none());
         let mut killed = std::process::Command::new("true").spawn().unwrap();
         killed.wait().unwrap();

@@ -46,7 +46,12 @@ fn reap(client: &Apptainer) -> Result<Vec<String>, InstanceError> {
     let mut result = Ok(());
     for supervisor in supervisors {
         let folder = supervisor.map_err(failed)?.path();
-        let Some(journal) = Journal::lock(folder).map_err(failed)? else {
+        let journal = match Journal::lock(folder) {
+            // Whoever had it has left nothing there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            journal => journal.map_err(failed)?,
+        };
+        let Some(journal) = journal else {
             continue;
         };
         let journal = Arc::new(journal);
