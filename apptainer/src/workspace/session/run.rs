@@ -59,9 +59,9 @@ impl SessionCommand {
         }
     }
 
-    /// Interrupts it when it takes longer, twice, counted from when it is its turn. Where it has not ended
-    /// a second later the whole session is killed, for there is nothing else that ends all of a
-    /// line. What it wrote is kept.
+    /// Interrupts it when it takes longer, counted from when it is its turn, and again half a second
+    /// later. Where it has not ended after another half the whole session is killed, for there is
+    /// nothing else that ends all of a line. What it wrote is kept.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
