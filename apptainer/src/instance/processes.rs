@@ -107,11 +107,13 @@ impl Processes {
         main.map(|main| Ended::of(&main.pidfd)).transpose()
     }
 
-    /// Whether a process is the first in the container, or a child of that.
-    pub(super) fn has_first(&self, pid: Pid) -> io::Result<bool> {
+    /// Whether a process is the first in the container, or a child of that; `None` where it is no
+    /// more.
+    pub(super) fn has_first(&self, pid: Pid) -> io::Result<Option<bool>> {
         let process = Process::read(pid)?;
-        let parent = process.map(|process| process.parent);
-        Ok(pid == self.payload_pid || parent == Some(self.payload_pid))
+        let is_it =
+            |process: Process| pid == self.payload_pid || process.parent == self.payload_pid;
+        Ok(process.map(is_it))
     }
 
     /// Whether the first process in the container has ended, and its pid may be another's.

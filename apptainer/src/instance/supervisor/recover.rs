@@ -178,7 +178,7 @@ impl Supervisor {
             return Ok(None);
         };
         let is_theirs = started.agent.map(|(pid, _)| processes.has_first(pid));
-        if is_theirs.transpose().map_err(io_error)? != Some(true) {
+        if is_theirs.transpose().map_err(io_error)?.flatten() != Some(true) {
             // Another has its name by now.
             return Ok(None);
         }

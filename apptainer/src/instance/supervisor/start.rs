@@ -292,12 +292,16 @@ impl Starting<'_> {
                 && let Some(processes) = Processes::of(&record).map_err(&io_error)?
             {
                 let has = link.pid().map(|agent| processes.has_first(agent));
-                if has.transpose().map_err(&io_error)?.unwrap_or(true) {
-                    return Ok(processes);
-                }
-                // Somebody started one of its name past our lock.
-                self.remnant.name_is_anothers(true);
-                return Err(InstanceError::name_taken(&self.plan.name));
+                return match has.transpose().map_err(&io_error)? {
+                    None | Some(Some(true)) => Ok(processes),
+                    // Whose it is cannot be told any more.
+                    Some(None) => Err(self.ended_at_once()),
+                    // Somebody started one of its name past our lock.
+                    Some(Some(false)) => {
+                        self.remnant.name_is_anothers(true);
+                        Err(InstanceError::name_taken(&self.plan.name))
+                    }
+                };
             }
             if exit.is_some() {
                 return Err(self.ended_at_once());

@@ -339,6 +339,33 @@ async fn what_serves_its_files_may_end_at_any_moment_of_a_start() {
     world.finish();
 }
 
+#[tokio::test]
+async fn the_agent_may_end_at_any_moment_of_a_start() {
+    let world = World::new().await;
+    let supervisor = world.supervisor().await;
+    for micros in (0..20_000).step_by(1000) {
+        let start = tokio::spawn({
+            let (supervisor, spec) = (supervisor.clone(), world.spec());
+            async move { supervisor.start(&spec).await }
+        });
+        let mut agent = None;
+        until("the agent runs", || {
+            agent = process_of_mine(b"startscript", b"relay");
+            agent.is_some()
+        })
+        .await;
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        kill_if_there(agent.unwrap());
+        match start.await.unwrap() {
+            Ok(service) => assert!(super::end(&service).await.is_final()),
+            Err(error) => assert!(!error.is_name_taken(), "after {micros} us: {error}"),
+        }
+        assert!(world.client().instances().await.unwrap().is_empty());
+    }
+    drop(supervisor);
+    world.finish();
+}
+
 /// A process that this program has started, at any remove.
 fn process_of_mine(program: &[u8], argument: &[u8]) -> Option<Pid> {
     let me = Pid::try_from(std::process::id()).unwrap();
