@@ -8,13 +8,13 @@ use std::pin::Pin;
 
 use rustix::fs::fstat;
 
+use super::Report;
 use super::copy::{Job, Sink, Source, remote_version, version};
 use super::depth::with_room;
 use super::local::{LocalDir, NewFile, set};
-use super::options::{Listener, Options};
+use super::options::{Options, setters};
 use super::resume::{is_beginning, lock};
 use super::tree_out::download_tree;
-use super::{Progress, Report, SpecialFiles};
 use crate::files::place::partial_name;
 use crate::files::read::open_file;
 use crate::files::session::{Remote, Session};
@@ -56,33 +56,7 @@ impl Files {
     }
 }
 
-impl Download {
-    /// What is done with what is neither a file, a directory nor a link.
-    pub fn special_files(mut self, special: SpecialFiles) -> Self {
-        self.options.special = special;
-        self
-    }
-
-    /// Whether a single file is gone on with where an attempt with the same setting left it, once
-    /// what is there has been compared; and left where it cannot be finished, as `.apptainer-part-`
-    /// and letters that depend on its name. Off by default. Of directories nothing is left.
-    pub fn resume(mut self, resume: bool) -> Self {
-        self.options.resumes = resume;
-        self
-    }
-
-    /// Whether to wait until each file is on disk before it has its name. Off by default.
-    pub fn sync(mut self, sync: bool) -> Self {
-        self.options.syncs = sync;
-        self
-    }
-
-    /// Has this called as it goes on, on a thread that may block; what it does takes as much longer.
-    pub fn progress(mut self, listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.options.listener = Listener::new(listener);
-        self
-    }
-}
+setters!(Download);
 
 impl IntoFuture for Download {
     type Output = Result<Report, FilesError>;

@@ -87,3 +87,41 @@ pub(super) struct Options {
     pub(super) syncs: bool,
     pub(super) listener: Listener,
 }
+
+/// What copies in both directions can be told.
+macro_rules! setters {
+    ($Copy:ident) => {
+        impl $Copy {
+            /// What is done with what is neither a file, a directory nor a link.
+            pub fn special_files(mut self, special: $crate::files::SpecialFiles) -> Self {
+                self.options.special = special;
+                self
+            }
+
+            /// Whether a single file is gone on with where an attempt with the same setting left it, once
+            /// what is there has been compared; and left where it cannot be finished, as `.apptainer-part-`
+            /// and letters that depend on its name. Off by default. Of directories nothing is left.
+            pub fn resume(mut self, resume: bool) -> Self {
+                self.options.resumes = resume;
+                self
+            }
+
+            /// Whether to wait until each file is on disk before it has its name. Off by default.
+            pub fn sync(mut self, sync: bool) -> Self {
+                self.options.syncs = sync;
+                self
+            }
+
+            /// Has this called as it goes on, on a thread that may block; what it does takes as much longer.
+            pub fn progress(
+                mut self,
+                listener: impl Fn($crate::files::Progress) + Send + Sync + 'static,
+            ) -> Self {
+                self.options.listener = $crate::files::transfer::options::Listener::new(listener);
+                self
+            }
+        }
+    };
+}
+
+pub(super) use setters;

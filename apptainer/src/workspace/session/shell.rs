@@ -1,8 +1,9 @@
 //! The shell of a session, and what is said to it.
 //!
 //! It is told what to do at its standard input, in lines of ours, by which it reads the caller's
-//! from its side channel, descriptor 3, and runs those with `eval`. On that channel it also says how that went. So a line of the caller's is nowhere quoted, may be of any
-//! length, and reads nothing of what is meant for the shell.
+//! from its side channel, descriptor 3, and runs those with `eval`. On that channel it also says
+//! how that went. So a line of the caller's is nowhere quoted, may be of any length, and reads
+//! nothing of what is meant for the shell.
 
 use std::ffi::OsStr;
 use std::io;
