@@ -36,6 +36,8 @@
 //!   [`Supervisor`](instance::Supervisor) started is found again, by the next of its name or by
 //!   [`Apptainer::reap`].
 
+#[cfg(feature = "agent-server")]
+pub mod agent_server;
 mod blocking;
 mod client;
 mod container;
@@ -43,6 +45,8 @@ mod error;
 pub mod exec;
 pub mod files;
 mod folders;
+#[cfg(feature = "agent-server")]
+pub mod gateway;
 pub mod image;
 pub mod instance;
 mod lock;

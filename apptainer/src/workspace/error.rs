@@ -29,6 +29,18 @@ pub enum WorkspaceError {
     /// Git did not tell.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// What a workspace that is not of this machine failed with: an error of the module that it is
+    /// of, to be had by `downcast_ref`.
+    #[error(transparent)]
+    Remote(Box<dyn std::error::Error + Send + Sync>),
+    /// A workspace of this kind cannot do that.
+    #[error("{doing}: {reason}")]
+    Unsupported {
+        /// What was to be done.
+        doing: &'static str,
+        /// Why that cannot be.
+        reason: &'static str,
+    },
     /// The image has no such shell; nothing was run.
     #[error(
         "run a shell line: there is no {shell:?} in the image; run a program without a shell by \

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod base;
 mod builder;
 mod error;
 mod execute;
@@ -40,6 +41,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use base::{BaseWorkspace, ExecuteOptions, WorkspaceFuture};
 pub use builder::WorkspaceBuilder;
 pub use error::{Said, WorkspaceError};
 pub use execute::{CommandResult, Execute};

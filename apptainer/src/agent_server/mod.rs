@@ -1,0 +1,3 @@
+//! OpenHands' agent server: starting one in a container, and using it.
+
+pub(crate) mod wire;

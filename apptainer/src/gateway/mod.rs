@@ -1,0 +1,1 @@
+//! A server that speaks as OpenHands' agent server does, over any workspace.
