@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use apptainer_sys::command::CommandError;
 use apptainer_sys::exit::FailureKind;
-use apptainer_sys::process::SpawnError;
-use apptainer_sys::sif::SifError;
+use apptainer_sys::process::{Exit, SpawnError};
+use apptainer_sys::sif::{FsType, SifError};
 
 use super::{
     DefinitionError, Holder, Platform, ReferenceError, RegistryError, SignatureError, Subject,
@@ -145,6 +145,30 @@ pub enum ImageError {
         most: usize,
         /// How long one was to wait.
         limit: Duration,
+    },
+    /// A program that images are made by is not there.
+    #[error("make an image: there is no {program} on PATH; install squashfs-tools")]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// A program that images are made by failed.
+    #[error("make an image: {}: {stderr} ({exit})", .program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        exit: Exit,
+        /// The end of what it wrote to standard error.
+        stderr: String,
+    },
+    /// The file system of the SIF file is of a kind that cannot be taken apart.
+    #[error("take {} apart: its file system is {found:?}; build it anew", .path.display())]
+    FileSystem {
+        /// The SIF file.
+        path: PathBuf,
+        /// What it is.
+        found: FsType,
     },
     /// The store cannot be read or written.
     #[error("use the image store at {}: {source}", .path.display())]

@@ -62,6 +62,11 @@ impl Making {
         self.folder.join(self.form.content())
     }
 
+    /// Where images are unpacked.
+    pub(super) fn unpacking(&self) -> &Path {
+        self.tmp.as_ref().unwrap_or(&self.scratch).path()
+    }
+
     /// Has it put into another place.
     pub(super) fn rename(&mut self, key: &Key) {
         self.key = key.clone();

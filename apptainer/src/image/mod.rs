@@ -2,6 +2,7 @@
 
 mod acquire;
 mod build;
+mod commit;
 mod conversion;
 mod convert;
 mod definition;
@@ -23,7 +24,9 @@ mod resolve;
 mod rootfs;
 mod signature;
 mod slots;
+mod squashfs;
 pub(crate) mod store;
+mod upper;
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -38,6 +41,7 @@ use crate::Apptainer;
 
 pub use acquire::Acquire;
 pub use build::Build;
+pub(crate) use commit::Commit;
 pub use conversion::{Compression, CompressionError};
 pub use definition::{Definition, DefinitionError};
 pub(crate) use digest::hex;

@@ -117,12 +117,12 @@ impl WorkspaceBuilder {
                 spec.set_image(reference);
                 None
             }
-            Source::Definition(definition) => {
-                let image = self.client.build(*definition).await?;
-                spec.set_image(image.path().to_string_lossy());
-                Some(image)
-            }
+            Source::Ready(image) => Some(image),
+            Source::Definition(definition) => Some(self.client.build(*definition).await?),
         };
+        if let Some(image) = &image {
+            spec.set_image(image.path().to_string_lossy());
+        }
         if let Some(path) = &self.mount_dir {
             spec = spec.bind(path, &self.working_dir);
         }

@@ -1,5 +1,6 @@
 //! Copying what was written to a container.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -38,6 +39,15 @@ impl Copied {
     }
 }
 
+/// Whose the files of a copy are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owners {
+    /// Those whose they were, among the users of the container.
+    Same,
+    /// This user's, unless that is root, whose copy can be of anybody's.
+    ThisUser,
+}
+
 /// How long copying may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -47,25 +57,45 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///
 /// Dropping the future ends it, and what has been copied is removed then.
 pub(super) async fn copy(layer: &Path, first: Pid) -> Result<Copied, WorkspaceError> {
-    let failed = |source| WorkspaceError::Layer {
-        path: layer.to_owned(),
-        source,
-    };
+    let failed = failed(layer);
     // Where it is removed with the workspace, whatever becomes of this program.
     let room = layer.parent().unwrap_or(layer);
     let folder = tempfile::Builder::new().prefix("copy-").tempdir_in(room);
-    let folder = folder.map_err(failed)?.keep();
+    let folder = folder.map_err(&failed)?.keep();
     let scratch = Arc::new(Scratch(folder));
-    make_private(&scratch.0).map_err(failed)?;
-    let upper = layer.join("upper");
-    let map = fs::read_to_string(format!("/proc/{first}/uid_map")).map_err(failed)?;
+    make_private(&scratch.0).map_err(&failed)?;
+    let target = scratch.0.join("upper");
+    let copied = copy_to(layer, first, &target, Owners::Same, Arc::clone(&scratch));
+    match copied.await {
+        Ok(()) => Ok(Copied(scratch)),
+        Err(error) => {
+            blocking(move || drop(scratch)).await;
+            Err(error)
+        }
+    }
+}
+
+/// The same to `target`, which is an empty directory, or not there. What is kept is let go of when
+/// nobody writes there any more.
+pub(super) async fn copy_to(
+    layer: &Path,
+    first: Pid,
+    target: &Path,
+    owners: Owners,
+    keep: impl Any + Send,
+) -> Result<(), WorkspaceError> {
+    let failed = failed(layer);
+    let map = fs::read_to_string(format!("/proc/{first}/uid_map")).map_err(&failed)?;
     let mut words: Vec<OsString> = vec!["/usr/bin/env".into()];
     if map.lines().count() > 1 {
         // Files may belong to others than this user.
         words.extend(["unshare", "--user", "--map-root-user", "--map-auto"].map(OsString::from));
     }
-    words.extend(["cp", "-a", "--reflink=auto", "--"].map(OsString::from));
-    words.extend([upper.into_os_string(), scratch.0.clone().into_os_string()]);
+    words.extend(["cp", "-a", "-T", "--reflink=auto"].map(OsString::from));
+    if owners == Owners::ThisUser && !nix::unistd::geteuid().is_root() {
+        words.push("--no-preserve=ownership".into());
+    }
+    words.extend(["--".into(), layer.join("upper").into(), target.into()]);
     let run = Run {
         deadline: Instant::now() + LIMIT,
         stdout: Keep::End,
@@ -82,16 +112,22 @@ pub(super) async fn copy(layer: &Path, first: Pid) -> Result<Copied, WorkspaceEr
             .stderr(Stdio::pipe());
         Ok::<_, io::Error>(spawn)
     };
-    let ended = run.run(make, Arc::clone(&scratch)).await;
-    let ended = ended.map_err(|error| match error {
+    let ended = run.run(make, keep).await.map_err(|error| match error {
         RunError::Make(error) | RunError::Io(error) => failed(error),
         RunError::Spawn(error) => failed(io::Error::other(error)),
         RunError::TimedOut => failed(io::ErrorKind::TimedOut.into()),
     })?;
-    if !ended.exit.success() {
-        let reason = io::Error::other(ended.stderr_text());
-        blocking(move || drop(scratch)).await;
-        return Err(failed(reason));
+    if ended.exit.success() {
+        Ok(())
+    } else {
+        Err(failed(io::Error::other(ended.stderr_text())))
     }
-    Ok(Copied(scratch))
+}
+
+fn failed(layer: &Path) -> impl Fn(io::Error) -> WorkspaceError {
+    let path = layer.to_owned();
+    move |source| WorkspaceError::Layer {
+        path: path.clone(),
+        source,
+    }
 }

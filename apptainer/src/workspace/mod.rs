@@ -4,7 +4,8 @@
 //! [`execute`](Workspace::execute) runs a shell line, [`command`](Workspace::command) a program,
 //! [`session`](Workspace::session) a shell that keeps its state from one line to the next;
 //! [`files`](Workspace::files) copies files in and out, [`git`](Workspace::git) tells what has been
-//! changed, [`fork`](Workspace::fork) begins another one with what is in this one.
+//! changed, [`fork`](Workspace::fork) begins another one with what is in this one, and
+//! [`snapshot`](Workspace::snapshot) makes an image of that.
 //!
 //! ```no_run
 //! # async fn example(apptainer: apptainer::Apptainer) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,6 +35,7 @@ mod fork;
 mod git;
 mod layer;
 mod session;
+mod snapshot;
 mod source;
 
 use std::collections::HashMap;
@@ -47,6 +49,7 @@ pub use error::{Said, WorkspaceError};
 pub use execute::{CommandResult, Execute};
 pub use git::{Git, GitChange, GitDiff, GitError, GitProgram, GitStatus, MAX_DIFF_BYTES};
 pub use session::{Session, SessionBuilder, SessionCommand, SessionRun};
+pub use snapshot::Snapshot;
 pub use source::Source;
 
 use tokio::sync::OnceCell;

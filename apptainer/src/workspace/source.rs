@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Image;
 use crate::image::Definition;
 
 /// What a workspace is made of.
@@ -10,6 +11,8 @@ use crate::image::Definition;
 pub enum Source {
     /// An image: any [reference](crate::Reference), or a path.
     Image(String),
+    /// An image that is there.
+    Ready(Image),
     /// An image that is built by this definition first, unless the store has it.
     Definition(Box<Definition>),
 }
@@ -35,6 +38,18 @@ impl From<&Path> for Source {
 impl From<PathBuf> for Source {
     fn from(path: PathBuf) -> Self {
         path.as_path().into()
+    }
+}
+
+impl From<Image> for Source {
+    fn from(image: Image) -> Self {
+        Self::Ready(image)
+    }
+}
+
+impl From<&Image> for Source {
+    fn from(image: &Image) -> Self {
+        Self::Ready(image.clone())
     }
 }
 

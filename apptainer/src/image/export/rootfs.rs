@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use apptainer_sys::sif::{Detail, FsType, SifFile};
-
 use super::ExportError;
 use super::partial::Partial;
 use super::unsquashfs;
 use crate::blocking::blocking;
 use crate::image::Image;
+use crate::image::squashfs::{Unfit, squashfs_offset};
 
 /// A root file system as a directory.
 #[derive(Debug, Default)]
@@ -36,7 +35,9 @@ impl RootFs {
             });
         };
         let path = sif.clone();
-        let offset = blocking(move || squashfs_offset(&path)).await?;
+        let offset = blocking(move || squashfs_offset(&path))
+            .await
+            .map_err(unfit(&sif))?;
         unsquashfs::extract(&sif, offset, partial).await
     }
 
@@ -56,21 +57,11 @@ impl RootFs {
     }
 }
 
-/// Where the file system begins in a SIF file.
-fn squashfs_offset(path: &Path) -> Result<u64, ExportError> {
-    let sif = SifFile::open(path).map_err(sif_error(path))?;
-    let Some(partition) = sif.primary_partition() else {
-        let what = "the table: there is no file system to run".to_owned();
-        return Err(sif_error(path)(apptainer_sys::sif::SifError::Damaged {
-            what,
-        }));
-    };
-    match partition.detail {
-        Detail::Partition { fs, .. } if fs != FsType::Squashfs => Err(ExportError::FileSystem {
-            path: path.to_owned(),
-            found: fs,
-        }),
-        _ => Ok(partition.offset),
+fn unfit(path: &Path) -> impl FnOnce(Unfit) -> ExportError {
+    let path = path.to_owned();
+    move |unfit| match unfit {
+        Unfit::Sif(source) => sif_error(&path)(source),
+        Unfit::FileSystem(found) => ExportError::FileSystem { path, found },
     }
 }
 

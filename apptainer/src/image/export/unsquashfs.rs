@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use apptainer_sys::process::{Exit, Spawn, Stdio};
+use apptainer_sys::process::{Spawn, Stdio};
 
 use super::ExportError;
 use super::error::{read_error, write_error};
@@ -19,6 +19,7 @@ use super::partial::Partial;
 use super::rootfs::RootFs;
 use super::run::run;
 use crate::blocking::blocking;
+use crate::image::squashfs::{lacks_devices_only, look_for};
 use crate::process::RunEnded;
 
 /// Extracts the Squashfs file system at `offset` in the file at `sif`.
@@ -30,7 +31,7 @@ pub(super) async fn extract(
     partial: &Arc<Partial>,
 ) -> Result<RootFs, ExportError> {
     let tool = Tool {
-        program: find().ok_or(ExportError::NoUnsquashfs)?,
+        program: look_for("unsquashfs").ok_or(ExportError::NoUnsquashfs)?,
         sif,
         offset,
         partial,
@@ -45,16 +46,6 @@ pub(super) async fn extract(
         is_ours: true,
         lost_bits,
     })
-}
-
-/// As Apptainer looks for it: on `PATH`, then in the usual places.
-fn find() -> Option<PathBuf> {
-    const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(std::env::split_paths(USUAL))
-        .map(|folder| folder.join("unsquashfs"))
-        .find(|candidate| candidate.is_absolute() && candidate.is_file())
 }
 
 struct Tool<'a> {
@@ -116,22 +107,6 @@ impl Tool<'_> {
             stderr: ended.stderr_text(),
         })
     }
-}
-
-/// Whether all that could not be extracted are device nodes, which are left out anyway.
-///
-/// Source: what `unsquashfs` 4.6 prints of them for whom may not make them.
-fn lacks_devices_only(exit: Exit, stderr: &[u8]) -> bool {
-    const SIGNS: [&str; 2] = [
-        "create_inode: could not create character device ",
-        "create_inode: could not create block device ",
-    ];
-    let mut lines = stderr
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty());
-    let is_device = |line: &[u8]| SIGNS.iter().any(|sign| line.starts_with(sign.as_bytes()));
-    exit == Exit::Code(2) && lines.all(is_device)
 }
 
 /// What `unsquashfs` takes away of modes unless root runs it: the set-user-ID and set-group-ID
@@ -196,18 +171,5 @@ mod tests {
         ] {
             assert_eq!(read(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn device_nodes_may_be_missing_and_nothing_else() {
-        let device: &[u8] =
-            b"create_inode: could not create character device a/n, because you're not superuser!\n";
-        assert!(lacks_devices_only(Exit::Code(2), device));
-        assert!(!lacks_devices_only(Exit::Code(1), device));
-        let full = [
-            device,
-            b"write_file: failed to create file a/b, because No space left\n",
-        ];
-        assert!(!lacks_devices_only(Exit::Code(2), &full.concat()));
     }
 }

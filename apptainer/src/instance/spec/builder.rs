@@ -80,6 +80,16 @@ impl Spec {
         self.image = ImageText(image.into());
     }
 
+    /// Whether what is seen of the image is more than it and a temporary layer.
+    pub(crate) fn has_overlays(&self) -> bool {
+        !self.overlays.is_empty()
+    }
+
+    /// Whether its user is root inside.
+    pub(crate) fn is_fakeroot(&self) -> bool {
+        self.fakeroot
+    }
+
     /// The file of the private RSA key, in PEM, that the image is encrypted for.
     pub fn private_key(mut self, path: impl Into<PathBuf>) -> Self {
         self.private_key = Some(path.into());

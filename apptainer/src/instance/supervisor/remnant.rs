@@ -1,6 +1,7 @@
 //! What is left of an instance in the end, and taking it away.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ struct Parts {
     /// Whether its name is another's, whose record and logs are not to be touched.
     is_anothers: bool,
     /// Not to be taken away meanwhile.
-    _image: Option<Image>,
+    image: Option<Image>,
 }
 
 /// How much is known of its end.
@@ -76,7 +77,7 @@ impl Remnant {
                 processes: None,
                 chronicle: None,
                 is_anothers: false,
-                _image: image,
+                image,
             }),
         }
     }
@@ -92,6 +93,12 @@ impl Remnant {
             parts.processes = Some(processes);
             parts.chronicle = Some(chronicle);
         }
+    }
+
+    /// The file or directory of its image.
+    pub(super) fn image(&self) -> Option<&Path> {
+        let image = self.parts.as_ref()?.image.as_ref()?;
+        Some(image.sif().unwrap_or(image.path()))
     }
 
     /// Keeps the name from others until it has been started, or nothing is left of it.

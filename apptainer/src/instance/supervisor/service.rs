@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) mechanisms: Mechanisms,
     /// The folder of its temporary layer, if it has one.
     pub(super) layer: Option<PathBuf>,
+    /// What it is an instance of: a file, or a directory, that stays while it runs.
+    pub(super) image: Option<PathBuf>,
     /// Whether somebody else started it.
     pub(super) is_foreign: bool,
     /// What runs, while it does.
@@ -225,6 +227,12 @@ impl Service {
     /// The folder of its temporary layer, if it has one.
     pub(crate) fn layer(&self) -> Option<&Path> {
         self.shared.layer.as_deref()
+    }
+
+    /// What it is an instance of, if it is one of ours: a file, or a directory, that stays while it
+    /// runs.
+    pub(crate) fn image(&self) -> Option<&Path> {
+        self.shared.image.as_deref()
     }
 
     /// The processes that it stands and falls with.

@@ -5,6 +5,7 @@ mod ending;
 
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -136,6 +137,7 @@ impl Watch {
                 ports: watched.ports.clone(),
                 mechanisms: watched.enclosure.mechanisms().clone(),
                 layer: watched.layer.clone(),
+                image: watched.remnant.image().map(Path::to_owned),
                 is_foreign: matches!(watched.kind, Kind::Foreign),
                 running: Running {
                     files: OnceLock::new(),

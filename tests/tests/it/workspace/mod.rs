@@ -5,6 +5,7 @@ mod files;
 mod fork;
 mod git;
 mod session;
+mod snapshot;
 mod started;
 
 use apptainer::workspace::CommandResult;
