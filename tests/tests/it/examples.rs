@@ -1,6 +1,7 @@
 //! The programs in `examples/`: they do what they show, and leave nothing.
 
 mod images;
+mod workspaces;
 
 use std::ffi::OsStr;
 use std::fs::File;
