@@ -1,6 +1,6 @@
 //! What agent servers are sent and what they answer, as JSON.
 //!
-//! As the OpenAPI description of `openhands-agent-server` 1.58.2 has it, and as that answers. Fields
+//! As the `OpenAPI` description of `openhands-agent-server` 1.58.2 has it, and as that answers. Fields
 //! that earlier versions (from 1.43) do not have are optional; ones that are not known are left out.
 
 use serde::{Deserialize, Serialize};
