@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use apptainer::agent_server::AgentServerBuilder;
 use apptainer::instance::{Privileges, Spec, Supervisor};
 use apptainer::sys::process::{Pid, Process, State};
 use apptainer::workspace::{Source, WorkspaceBuilder};
@@ -115,6 +116,19 @@ impl World {
     /// The same on another image.
     pub fn workspace_of(&self, source: impl Into<Source>) -> WorkspaceBuilder {
         let builder = self.client.workspace(source);
+        builder
+            .runtime_dir(self.folder().join("runtime"))
+            .fakeroot(false)
+            .with_spec(startable_spec)
+    }
+
+    /// OpenHands' agent server, one that root may start too.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed.
+    pub fn agent_server(&self) -> AgentServerBuilder {
+        let builder = self.client.agent_server(crate::OpenHands::find().image());
         builder
             .runtime_dir(self.folder().join("runtime"))
             .fakeroot(false)

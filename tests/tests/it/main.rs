@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod agent;
+mod agent_server;
 mod bare_agent;
 mod carrier;
 mod cgroup;

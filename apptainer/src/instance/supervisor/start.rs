@@ -426,7 +426,10 @@ impl Starting<'_> {
         let open = |path: &Path| File::options().append(true).create(true).open(path);
         let defaults = self.plan.spec.command_defaults(self.enclosure.rlimits());
         let mut command = link.command_like(program, defaults);
+        // Apptainer sets variables by scripts of its own, which a directory may not have.
+        let variables = self.settings.env.iter();
         command
+            .envs(variables.map(|(name, value)| (name, value)))
             .args(args)
             .stdin(crate::Stdio::null())
             .stdout(open(&stdout).map_err(self.io_error())?)
