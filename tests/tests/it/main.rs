@@ -18,6 +18,7 @@ mod exec;
 mod exec_failures;
 mod export;
 mod files;
+mod gateway;
 mod git;
 mod health;
 mod image;
