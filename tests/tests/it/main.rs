@@ -19,6 +19,7 @@ mod exec;
 mod exec_failures;
 mod export;
 mod files;
+mod gateway;
 mod git;
 mod health;
 mod image;
