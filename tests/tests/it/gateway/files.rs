@@ -25,7 +25,9 @@ async fn files_go_in_and_out_as_they_are() {
     let workspace = world.workspace().start().await.unwrap();
     let builder = Gateway::builder(&workspace).max_body(4 << 20);
     let gateway = builder.start().await.unwrap();
-    let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let content: Vec<u8> = (0..3_000_000_u32)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
     let uploaded = upload(&gateway, "/workspace/new/file", "file", &content).await;
     assert_eq!(
         uploaded.json(),
