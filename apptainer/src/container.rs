@@ -3,7 +3,7 @@
 mod gpu;
 mod mount;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use gpu::{AmdGpus, GpuDevice, GpuRequest, Gpus, MissingGpu, NvidiaGpus};
 pub use mount::{BindMount, HomeDir, OverlayLayer};
 
+use crate::variables::Variables;
 use crate::{Apptainer, Image};
 
 /// How much of the host a container does not see.
@@ -89,9 +90,9 @@ pub struct Container {
 pub(crate) struct Settings {
     pub(crate) action: ActionOptions,
     pub(crate) contain: Contain,
-    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) env: Variables,
     /// Variables for `apptainer` itself.
-    pub(crate) host_env: Vec<(OsString, OsString)>,
+    pub(crate) host_env: Variables,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) binds: Vec<BindMount>,
     pub(crate) overlays: Vec<OverlayLayer>,

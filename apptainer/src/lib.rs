@@ -38,6 +38,8 @@
 
 #[cfg(feature = "agent-server")]
 pub mod agent_server;
+#[cfg(feature = "agent-server")]
+mod api_key;
 mod blocking;
 mod client;
 mod container;
@@ -52,6 +54,7 @@ pub mod instance;
 mod lock;
 mod mountinfo;
 mod process;
+mod variables;
 pub mod workspace;
 
 pub use apptainer_sys as sys;

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use super::client::accepts_key;
 use super::connect::ANSWERING;
 use super::http::Http;
-use super::key::ApiKey;
 use super::{AgentServer, AgentServerError};
+use crate::api_key::ApiKey;
 use crate::instance::{Health, InstanceError, Limits, Port, Spec};
 use crate::workspace::{Source, Workspace, WorkspaceBuilder, WorkspaceError};
 use crate::{Apptainer, Gpu};
@@ -171,7 +171,7 @@ impl AgentServerBuilder {
             .start_period(self.readiness)
             .start_interval(Duration::from_millis(100))
             .timeout(Duration::from_secs(10));
-        let (key, temporary) = (self.key.expose().to_owned(), data("tmp"));
+        let (key, temporary) = (self.key.text().to_owned(), data("tmp"));
         let workspace = self.workspace.working_dir(&self.working_dir);
         let workspace = workspace.with_spec(|spec| {
             spec.env("OH_SESSION_API_KEYS_0", key)

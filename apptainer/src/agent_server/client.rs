@@ -83,7 +83,7 @@ impl AgentServer {
 
     /// The key that it was started with, for other clients of it.
     pub fn api_key(&self) -> Option<&str> {
-        Some(self.shared.http.key()?.expose())
+        Some(self.shared.http.key()?.text())
     }
 
     /// Its version, when it was connected to.

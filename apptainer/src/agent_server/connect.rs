@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::http::Http;
-use super::key::ApiKey;
 use super::{AgentServer, AgentServerError};
+use crate::api_key::ApiKey;
 
 /// How long an answer may take, unless something else is said.
 pub(super) const ANSWERING: Duration = Duration::from_secs(60);

@@ -9,11 +9,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::AgentServerError;
-use super::key::ApiKey;
 use super::wire::Failure;
-
-/// The header that has the key.
-const KEY: &str = "X-Session-API-Key";
+use crate::api_key::ApiKey;
 
 /// How long it may take until there is a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -50,9 +47,10 @@ impl Http {
             doing: "connect to an agent server",
             reason,
         };
-        let is_plain = |key: &ApiKey| key.expose().bytes().all(|byte| byte.is_ascii_graphic());
-        if !key.as_ref().is_none_or(is_plain) {
-            return Err(wrong("its key has what a header cannot have".to_owned()));
+        if !key.as_ref().is_none_or(ApiKey::fits_header) {
+            return Err(wrong(
+                "its key is empty, or has other characters than visible ones of ASCII".to_owned(),
+            ));
         }
         let mut url = Url::parse(url).map_err(|error| wrong(format!("{url:?}: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -104,7 +102,7 @@ impl Http {
         let url = self.url.join(path).expect("paths of ours are plain");
         let request = self.client.request(method, url);
         match &self.key {
-            Some(key) => request.header(KEY, key.expose()),
+            Some(key) => request.header(ApiKey::HEADER, key.text()),
             None => request,
         }
     }

@@ -34,7 +34,6 @@ mod files;
 mod git;
 mod http;
 mod info;
-mod key;
 mod socket;
 pub(crate) mod wire;
 mod workspace;

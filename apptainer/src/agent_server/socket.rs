@@ -29,7 +29,7 @@ impl Socket {
         let mut socket = http.in_time(doing, connect(http, doing, path)).await?;
         if let Some(key) = http.key() {
             let frame = Authenticate {
-                session_api_key: key.expose().to_owned(),
+                session_api_key: key.text().to_owned(),
             };
             let frame = serde_json::to_string(&frame).expect("it is text");
             socket.send(doing, frame).await?;

@@ -11,6 +11,7 @@ use apptainer_sys::process::WindowSize;
 use super::{Child, ExecError, ExitStatus, Mechanism, Output, Resource, Stdio};
 use crate::container::Container;
 use crate::process::OnDrop;
+use crate::variables::Variables;
 
 use super::place::Way;
 
@@ -70,7 +71,7 @@ pub(super) struct Description {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
     /// What is set, and, where there is no value, removed.
-    pub(super) env: Vec<(OsString, Option<OsString>)>,
+    pub(super) env: Variables<Option<OsString>>,
     pub(super) clears_env: bool,
     pub(super) current_dir: Option<PathBuf>,
     pub(super) umask: Option<u32>,
@@ -112,7 +113,7 @@ impl Command {
             description: Description {
                 program: program.as_ref().to_owned(),
                 args: Vec::new(),
-                env: Vec::new(),
+                env: Variables::default(),
                 clears_env: false,
                 current_dir: defaults.current_dir,
                 umask: defaults.umask,

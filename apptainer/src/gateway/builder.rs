@@ -12,35 +12,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::GatewayError;
 use super::events::Events;
-use super::key::Key;
 use super::listen::{Breakable, Socket, bind_unix};
 use super::routes::router;
 use super::running::{Gateway, Place};
 use super::state::{MOST_SOCKETS, Shared};
 use crate::Workspace;
+use crate::api_key::ApiKey;
 
 /// How a gateway is to be: from [`Gateway::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is served until it is started"]
 pub struct GatewayBuilder {
     workspace: Workspace,
-    key: Option<Secret>,
+    key: Option<ApiKey>,
     at: At,
     is_exposed: bool,
     max_body: u64,
     max_concurrent: usize,
     max_timeout: Duration,
     max_history: usize,
-}
-
-/// What is not shown.
-#[derive(Clone)]
-struct Secret(String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -63,9 +53,9 @@ impl GatewayBuilder {
         }
     }
 
-    /// The key that callers need, of visible ASCII characters; one of 256 random bits otherwise.
+    /// The key that callers need, of visible ASCII characters; one of 244 random bits otherwise.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(Secret(key.into()));
+        self.key = Some(ApiKey::new(key));
         self
     }
 
@@ -122,10 +112,10 @@ impl GatewayBuilder {
     ///
     /// It cannot listen there, or is not to without [`expose`](Self::expose); the key cannot be used.
     pub async fn start(self) -> Result<Gateway, GatewayError> {
-        let key = match self.key {
-            Some(Secret(key)) => Key::given(key).ok_or(GatewayError::Key)?,
-            None => Key::random().map_err(GatewayError::Random)?,
-        };
+        let key = self.key.unwrap_or_else(ApiKey::generate);
+        if !key.fits_header() {
+            return Err(GatewayError::Key);
+        }
         let (socket, place) = match self.at {
             At::Address(address) => {
                 if !address.ip().to_canonical().is_loopback() && !self.is_exposed {

@@ -36,9 +36,6 @@ pub enum GatewayError {
     /// No header can carry the key; nothing was started.
     #[error("use an API key: it is empty, or has other characters than visible ones of ASCII")]
     Key,
-    /// The system gave nothing to make a key of.
-    #[error("make an API key: {0}")]
-    Random(io::Error),
     /// It failed.
     #[error("serve: {0}")]
     Serve(io::Error),

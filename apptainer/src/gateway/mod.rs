@@ -52,7 +52,6 @@ mod events;
 mod file;
 mod git;
 mod input;
-mod key;
 mod listen;
 mod routes;
 mod run;

@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::state::Shared;
 use super::{bash, file, git, input, socket};
-
-/// In what the key is presented.
-pub(super) const KEY_HEADER: &str = "x-session-api-key";
+use crate::api_key::ApiKey;
 
 /// The version of the agent server that this answers as.
 const VERSION: &str = "1.58.2";
@@ -62,7 +60,7 @@ pub(super) fn router(shared: Arc<Shared>, max_body: usize) -> Router {
 }
 
 fn is_authenticated(shared: &Shared, request: &Request) -> bool {
-    let key = request.headers().get(KEY_HEADER);
+    let key = request.headers().get(ApiKey::HEADER);
     key.is_some_and(|key| shared.key.is(key.as_bytes()))
 }
 

@@ -15,7 +15,7 @@ use super::{GatewayBuilder, GatewayError};
 use crate::Workspace;
 
 /// A server over a workspace, which serves until it is [stopped](Self::stop) or dropped: see the
-/// [module](self).
+/// [module](super).
 ///
 /// Dropped, it breaks off its connections and kills the commands that it runs. The workspace goes on.
 pub struct Gateway {

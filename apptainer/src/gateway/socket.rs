@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::answer::Refusal;
 use super::input::{Input, execute_value};
-use super::routes::KEY_HEADER;
 use super::state::Shared;
 use crate::agent_server::wire::{Authenticate, BashError, BashEvent};
+use crate::api_key::ApiKey;
 
 /// How long a caller may take to show the key.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub(super) async fn bash_events(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let query = input.get("session_api_key").map(str::as_bytes);
-    let header = headers.get(KEY_HEADER).map(HeaderValue::as_bytes);
+    let header = headers.get(ApiKey::HEADER).map(HeaderValue::as_bytes);
     let is_known = match query.or(header) {
         Some(key) if !shared.key.is(key) => return StatusCode::FORBIDDEN.into_response(),
         key => key.is_some(),

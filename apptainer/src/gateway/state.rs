@@ -10,10 +10,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answer::Refusal;
 use super::events::Events;
-use super::key::Key;
 use super::run::Run;
 use crate::Workspace;
 use crate::agent_server::wire::{BashCommand, ExecuteBashRequest};
+use crate::api_key::ApiKey;
 
 /// How many sockets there may be.
 pub(super) const MOST_SOCKETS: usize = 50;
@@ -22,7 +22,7 @@ pub(super) const MOST_SOCKETS: usize = 50;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) workspace: Workspace,
-    pub(super) key: Key,
+    pub(super) key: ApiKey,
     pub(super) events: Events,
     /// One for each command that may run.
     pub(super) turns: Arc<Semaphore>,

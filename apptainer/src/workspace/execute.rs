@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{Workspace, WorkspaceError};
 use crate::exec::{ExecError, StartStage};
+use crate::variables::Variables;
 use crate::{Child, Command, Output};
 
 /// The shell of [`Workspace::execute`].
@@ -24,7 +25,7 @@ const SHELL: &str = "/bin/sh";
 pub struct Execute {
     workspace: Workspace,
     line: OsString,
-    env: Vec<(OsString, OsString)>,
+    env: Variables,
     current_dir: Option<PathBuf>,
     timeout: Option<Duration>,
     output_limit: Option<usize>,
@@ -91,7 +92,7 @@ impl Execute {
         Self {
             workspace: workspace.clone(),
             line: line.to_owned(),
-            env: Vec::new(),
+            env: Variables::default(),
             current_dir: None,
             timeout: None,
             output_limit: None,

@@ -1,6 +1,6 @@
 //! Opening a session.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,6 +13,7 @@ use super::shell::{Event, Shell, arguments};
 use super::{Session, Shared};
 use crate::Child;
 use crate::exec::{ExecError, Source, Stdio};
+use crate::variables::Variables;
 use crate::workspace::execute::no_shell;
 use crate::workspace::{Said, Workspace, WorkspaceError};
 
@@ -24,7 +25,7 @@ pub struct SessionBuilder {
     name: String,
     shell: Option<PathBuf>,
     current_dir: Option<PathBuf>,
-    env: Vec<(OsString, OsString)>,
+    env: Variables,
 }
 
 /// Shells that are looked for.
@@ -40,7 +41,7 @@ impl SessionBuilder {
             name,
             shell: None,
             current_dir: None,
-            env: Vec::new(),
+            env: Variables::default(),
         }
     }
 

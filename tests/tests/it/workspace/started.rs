@@ -70,6 +70,15 @@ async fn it_is_as_it_was_asked_to_be() {
         .await
         .unwrap();
     let port = workspace.port("http").unwrap();
+    // Values may be keys: they are not shown.
+    let shown = format!(
+        "{workspace:?} {:?}",
+        workspace.execute("env").env("NAME", "a value")
+    );
+    assert!(
+        shown.contains("NAME") && !shown.contains("a value"),
+        "{shown}"
+    );
     let line = "pwd; cat text; echo; echo \"$NAME\"; echo \"$PORT\"; echo back >back";
     let result = workspace.execute(line).await.unwrap();
     let expected = format!("/data/deep\nfrom the host\na value\n{port}\n");

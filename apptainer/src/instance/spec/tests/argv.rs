@@ -24,7 +24,7 @@ fn flags(spec: &Spec) -> Vec<String> {
 }
 
 fn env(spec: &Spec) -> Vec<(OsString, OsString)> {
-    spec.settings().env
+    spec.settings().env.to_vec()
 }
 
 fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(OsString, OsString)> {
@@ -38,7 +38,7 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(OsString, OsString)> 
 fn nothing_is_said_of_what_is_not_set() {
     assert_eq!(flags(&spec()), [""; 0]);
     assert_eq!(env(&spec()), []);
-    assert_eq!(spec().settings().host_env, []);
+    assert_eq!(*spec().settings().host_env, []);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn gpus_are_chosen_by_the_vendors_variables() {
     assert_eq!(flags(&of(Gpu::NvidiaCli)), ["--nvccli"]);
     assert_eq!(env(&of(Gpu::NvidiaCli)), []);
     let chosen = pairs([("NVIDIA_VISIBLE_DEVICES", "1,GPU-a")]);
-    assert_eq!(of(Gpu::NvidiaCli).settings().host_env, chosen);
+    assert_eq!(*of(Gpu::NvidiaCli).settings().host_env, chosen);
     assert_eq!(env(&spec().gpu(Gpu::Nvidia)), []);
 }
 
