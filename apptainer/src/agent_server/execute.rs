@@ -87,7 +87,9 @@ impl Execute {
 
 /// At least one: a server takes 0 for no time at all.
 fn whole_seconds(limit: Duration) -> i64 {
-    let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+    let seconds = limit
+        .as_secs()
+        .saturating_add(u64::from(limit.subsec_nanos() > 0));
     i64::try_from(seconds).unwrap_or(FOREVER).clamp(1, FOREVER)
 }
 
