@@ -1,11 +1,16 @@
 //! The examples that use workspaces, as somebody starts them.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
 
-use fixtures::{World, busybox_sif};
+use fixtures::{OpenHands, World, busybox_sif};
 
 use super::example;
+
+/// What the SDK runs that the example `gateway` comes with.
+const CLIENT: &str = include_str!("../../../../examples/gateway/client.py");
 
 /// An example to run on busybox, which keeps its images in the world's folder.
 fn with_world(world: &World, name: &str) -> Command {
@@ -88,5 +93,53 @@ async fn farm_builds_everywhere_and_says_which_failed() {
     }
     assert!(text.contains("2: failed: "), "{text}");
     assert!(text.ends_with("2 built, 1 failed\n"), "{text}");
+    world.finish();
+}
+
+#[tokio::test]
+async fn gateway_has_the_sdk_work_in_an_image_without_python() {
+    let world = World::new().await;
+    let client = world.folder().join("client.py");
+    fs::write(&client, CLIENT).unwrap();
+    let mut gateway = with_world(&world, "gateway");
+    gateway
+        .arg(busybox_sif())
+        .arg(OpenHands::find().python())
+        .arg(&client)
+        .env("OPENHANDS_SUPPRESS_BANNER", "1")
+        .env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+    let (text, output) = run(&mut gateway);
+    assert!(output.status.success(), "{output:?}");
+    let expected = "no Python here, in /workspace\nFROM THE SDK\nbegun, and stopped: True\n";
+    assert_eq!(text, expected);
+    world.finish();
+}
+
+#[tokio::test]
+async fn gateway_serves_until_it_is_interrupted() {
+    let world = World::new().await;
+    let mut gateway = with_world(&world, "gateway");
+    gateway.arg(busybox_sif()).stdout(Stdio::piped());
+    let mut gateway = gateway.spawn().unwrap();
+    let mut said = BufReader::new(gateway.stdout.take().unwrap());
+    let mut host = String::new();
+    said.read_line(&mut host).unwrap();
+    let host = host
+        .strip_prefix("host:        http://")
+        .unwrap()
+        .trim_end();
+    let mut rest = String::new();
+    (&mut said).take(1).read_to_string(&mut rest).unwrap();
+
+    let key = world.folder().join("gateway.key");
+    let mode = fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&key).unwrap().len(), 65);
+    std::net::TcpStream::connect(host).unwrap();
+
+    let pid = nix::unistd::Pid::from_raw(gateway.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(gateway.wait().unwrap().success());
+    assert!(!key.exists());
     world.finish();
 }

@@ -25,5 +25,14 @@ async fn stopped(service: &Service) -> Stopped {
     }
 }
 
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "not soon: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// A payload that runs until it is told to end.
 const WAIT: [&str; 2] = ["sleep", "10000"];

@@ -13,7 +13,7 @@ use fixtures::World;
 
 use super::ended::{Parts, kill};
 use super::program::{Program, Then};
-use super::{WAIT, stopped};
+use super::{WAIT, stopped, until};
 
 /// How long what ends by itself may take, on a machine with much to do.
 const SOON: Duration = Duration::from_secs(60);
@@ -35,15 +35,6 @@ async fn states(service: &Service) -> Vec<State> {
         }
     }
     states
-}
-
-/// Waits until something is so.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    while !is_so() {
-        assert!(tokio::time::Instant::now() < deadline, "not soon: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 /// The processes that have a word in their command line, but for zombies.

@@ -10,13 +10,13 @@ use apptainer::instance::{
 use apptainer::sys::process::{Exit, Signal};
 use fixtures::World;
 
-use super::{WAIT, end, stopped};
+use super::{WAIT, end, stopped, until};
 
 /// A server of files.
 const SERVER: [&str; 6] = ["httpd", "-f", "-p", "127.0.0.1:{port:http}", "-h", "/etc"];
 
 /// Waits until the instance is in this state.
-async fn until(service: &Service, wanted: &State) {
+async fn until_is(service: &Service, wanted: &State) {
     let mut events = service.events();
     let state = tokio::time::timeout(
         Duration::from_secs(60),
@@ -41,7 +41,7 @@ async fn one_is_ready_when_its_server_answers_and_ill_when_that_does_not() {
         );
     let service = supervisor.start(&spec).await.unwrap();
     assert_eq!(service.state(), State::Starting);
-    until(&service, &State::Ready).await;
+    until_is(&service, &State::Ready).await;
     let port = service.port("http").unwrap();
     service.probe(&Probe::http(port, "/passwd")).await.unwrap();
 
@@ -53,7 +53,7 @@ async fn one_is_ready_when_its_server_answers_and_ill_when_that_does_not() {
         .status()
         .await;
     assert!(halt.unwrap().success());
-    until(&service, &State::Unhealthy).await;
+    until_is(&service, &State::Unhealthy).await;
     let go_on = service
         .command("killall")
         .unwrap()
@@ -97,7 +97,7 @@ async fn a_server_of_somebody_else_does_not_make_it_ready() {
         matches!(failure, ProbeFailure::ListenedToByAnother { .. }),
         "{reason}"
     );
-    until(&service, &State::Unhealthy).await;
+    until_is(&service, &State::Unhealthy).await;
     service.stop().await.unwrap();
     drop(supervisor);
     world.finish();
@@ -244,7 +244,17 @@ async fn logs_are_kept_within_bounds_and_nothing_is_lost() {
         assert_eq!(line.text(), format!("line {number}"));
         assert!(line.at.is_some());
     }
-    assert!(std::fs::metadata(&service.logs()[0]).unwrap().len() < 200 << 10);
+    let length = || std::fs::metadata(&service.logs()[0]).unwrap().len();
+    until("what is past the bound is in other files", || {
+        length() <= 16 << 10
+    })
+    .await;
+    let mut again = service.read_logs().timestamps(true).lines().await.unwrap();
+    for number in 0..20000 {
+        let line = again.next().await.unwrap().unwrap();
+        assert_eq!(line.text(), format!("line {number}"));
+        assert!(line.at.is_some());
+    }
     service.stop().await.unwrap();
     assert!(lines.next().await.is_none());
     assert!(end(&service).await.is_final());
