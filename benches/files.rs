@@ -1,6 +1,6 @@
 //! Copying files into and out of a container: `docker cp` against ours.
 //!
-//! One file of 256 MiB, and 2000 files of 4 KiB in 20 directories; in, and out again. Ours go
+//! One file of 1 GiB, and 10 000 files of 4 KiB in 20 directories; in, and out again. Ours go
 //! into an instance with a temporary overlay, Docker's into its container; both lie on disk, on
 //! whatever file systems temporary directories and Docker's data are. What a copy replaces is
 //! removed before, and not counted. Without `scripts/with-engines`, which starts Docker, the other
@@ -36,8 +36,8 @@ async fn main() {
     };
     bench.make();
     for (name, title) in [
-        ("large", "256 MiB in one file"),
-        ("many", "2000 files of 4 KiB"),
+        ("large", "1 GiB in one file"),
+        ("many", "10 000 files of 4 KiB"),
     ] {
         let names = [docker().map_or("cp -a", |_| "docker cp"), "apptainer crate"];
         compare(
@@ -92,8 +92,8 @@ fn copy(source: &Path, target: &Path) -> Millis {
 
 impl Bench {
     fn make(&self) {
-        fs::write(self.folder.join("large"), vec![7; 256 << 20]).expect("there is room");
-        for number in 0..2000 {
+        fs::write(self.folder.join("large"), vec![7; 1 << 30]).expect("there is room");
+        for number in 0..10_000 {
             let folder = self.folder.join(format!("many/{}", number % 20));
             fs::create_dir_all(&folder).expect("it can be written to");
             fs::write(folder.join(number.to_string()), vec![7; 4096]).expect("there is room");

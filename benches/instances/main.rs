@@ -46,6 +46,7 @@ mod life;
 mod memory;
 mod place;
 mod pool;
+#[path = "../report.rs"]
 mod report;
 #[path = "../rows.rs"]
 mod rows;
