@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use apptainer::workspace::{BaseWorkspace, ExecuteOptions};
 use fixtures::OpenHands;
 use serde_json::json;
 
@@ -77,27 +78,22 @@ fn by_python(python: &mut Python) -> Times {
 async fn by_server(place: &Place) -> Times {
     let begin = Instant::now();
     let server = place.agent_server().start().await.expect("it starts");
-    let start = millis(begin);
-    let mut commands = Vec::new();
-    for _ in 0..COMMANDS {
-        let begin = Instant::now();
-        let result = server.execute("true").await.expect("it runs");
-        commands.push(millis(begin));
-        assert!(result.success(), "{result:?}");
-    }
-    let begin = Instant::now();
-    server.stop().await.expect("it stops");
-    (start, commands, millis(begin))
+    live(millis(begin), &server).await
 }
 
 async fn native(place: &Place) -> Times {
     let begin = Instant::now();
     let workspace = place.workspace().start().await.expect("it starts");
-    let start = millis(begin);
+    live(millis(begin), &workspace).await
+}
+
+/// Runs commands in what took so long to start, and stops it.
+async fn live(start: f64, workspace: &dyn BaseWorkspace) -> Times {
     let mut commands = Vec::new();
     for _ in 0..COMMANDS {
         let begin = Instant::now();
-        let result = workspace.execute("true").await.expect("it runs");
+        let result = workspace.execute("true".as_ref(), ExecuteOptions::new());
+        let result = result.await.expect("it runs");
         commands.push(millis(begin));
         assert!(result.success(), "{result:?}");
     }
